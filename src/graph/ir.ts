@@ -1,0 +1,331 @@
+/**
+ * The intermediate representation: tensors as values, static shapes, one list of operations in execution order.
+ *
+ * Rules
+ * - Layout is channels-last. A picture is `[B, H, W, C]`, tokens are `[B, N, C]`; in memory both are `[rows, C]`, row-major, dense.
+ * - Shapes are fixed when the graph is built. Numbers that change from step to step are either `input` values
+ *   (written by the host before the step) or named scalars (`ScalarRef`, part of the step's uniform block).
+ * - An operation reads values and writes fresh values; nothing is written twice. Optimizer updates are not part of the
+ *   graph: parameters and their gradients live in two flat f32 buffers, and the optimizer kernels run over those.
+ * - Every LoRA pattern is expressed by `gemm` terms alone: y = x·Wᵀ + hs·Bᵀ with hs = s·(x·Aᵀ) is one `gemm` of two terms.
+ */
+
+/** How elements are stored. Mathematics is always f32 (f64 in the interpreter). */
+export type DType = 'f32' | 'f16' | 'u32';
+
+/**
+ * input: written by the host (latents, contexts, per-sample step numbers); constant: frozen weight, never gets a gradient;
+ * parameter: a trainable factor (always f32); intermediate: written by an operation.
+ */
+export type ValueKind = 'input' | 'constant' | 'parameter' | 'intermediate';
+
+export interface Value {
+	readonly id: number;
+	/** Unique within the graph; constants carry their checkpoint key, parameters their LoRA key. */
+	readonly name: string;
+	readonly shape: readonly number[];
+	dtype: DType;
+	readonly kind: ValueKind;
+}
+
+/** A number in the step's uniform block, e.g. `multiplier` or `lossScale`. */
+export interface ScalarRef {
+	readonly name: string;
+	readonly index: number;
+}
+
+/** `factor × scalar`; the scalar is 1 when absent. */
+export interface Scale {
+	readonly factor: number;
+	readonly scalar?: ScalarRef;
+}
+
+/**
+ * How the left matrix of a term is read. M rows, K columns.
+ * - rows: `a` is `[M, K]` as stored.
+ * - cols: `a` is stored `[K, M]` (its transpose is multiplied); used by factor gradients.
+ * - conv: rows are output pixels `[B, Ho, Wo]`, columns are `(ky, kx, ci)`, gathered from `a = [B, H, W, Cin]` with zero padding 1
+ *   and the given stride; with `upsample` the picture is read as if nearest-upsampled ×2 first.
+ * - convTransposed: the input gradient of `conv`: rows are input pixels `[B, H, W]`, columns `(ky, kx, co)`, gathered from `a = dy [B, Ho, Wo, Cout]`.
+ *   (Never combined with `upsample`: there the gradient is taken at the upsampled size and then sum-pooled.)
+ */
+export type AMode =
+	| { readonly kind: 'rows' }
+	| { readonly kind: 'cols' }
+	| { readonly kind: 'conv'; readonly stride: 1 | 2; readonly upsample: boolean; readonly height: number; readonly width: number; readonly channels: number }
+	| { readonly kind: 'convTransposed'; readonly stride: 1 | 2; readonly height: number; readonly width: number; readonly channels: number };
+
+/**
+ * How the right matrix is read. K rows, N columns.
+ * - nk: `b` is stored `[N, K]` (a Linear weight `[out, in]`, a conv weight `[Cout, (ky,kx,Cin)]`), forward direction.
+ * - kn: `b` is stored `[K, N]`; the input gradient of a Linear (`dy·W`) reads the same weight this way.
+ * - convWeightTransposed: `b = [Cout, (ky,kx,Cin)]` read as K = (ky,kx,co), N = ci; the input gradient of a convolution.
+ * - convPatches: `b` is a picture read as K = output pixels, N = (ky,kx,ci); the gradient of a convolutional down factor.
+ */
+export type BMode =
+	| { readonly kind: 'nk' }
+	| { readonly kind: 'kn' }
+	| { readonly kind: 'convWeightTransposed'; readonly channels: number }
+	| { readonly kind: 'convPatches'; readonly stride: 1 | 2; readonly upsample: boolean; readonly height: number; readonly width: number; readonly channels: number };
+
+/**
+ * `bColumn`: first column (counted along the *stored* last axis of b) when only a slice of a weight takes part, as for one
+ * half of a skip concat; the term's K (or N) then is smaller than the stored axis. 0 when absent.
+ */
+export interface GemmTerm {
+	readonly a: Value;
+	readonly aMode: AMode;
+	readonly b: Value;
+	readonly bMode: BMode;
+	readonly k: number;
+	readonly bColumn?: number;
+}
+
+/**
+ * y[M, N] = scale · Σ_terms A·B + bias[N] + rowBias[batch, N] + residual[M, N].
+ * rowBias adds one row per batch item to all rows of that item (time embedding); rows per item = M / rowBias.shape[0].
+ */
+export interface GemmOp {
+	readonly type: 'gemm';
+	readonly m: number;
+	readonly n: number;
+	readonly terms: readonly GemmTerm[];
+	readonly scale?: Scale;
+	readonly bias?: Value;
+	readonly rowBias?: Value;
+	readonly residual?: Value;
+	readonly out: Value;
+}
+
+/** y = (x - mean) / sqrt(var + eps) · gamma + beta per (batch, group), then SiLU when asked. stats: `[B, G, 2]` (mean, 1/std), f32. */
+export interface GroupNormOp {
+	readonly type: 'groupNorm';
+	readonly x: Value; // [B, H, W, C]
+	readonly gamma: Value;
+	readonly beta: Value;
+	readonly groups: number;
+	readonly eps: number;
+	readonly silu: boolean;
+	readonly out: Value;
+	readonly stats: Value;
+}
+export interface GroupNormGradOp {
+	readonly type: 'groupNormGrad';
+	readonly dy: Value;
+	readonly x: Value;
+	readonly gamma: Value;
+	readonly beta: Value;
+	readonly stats: Value;
+	readonly groups: number;
+	readonly silu: boolean;
+	readonly out: Value; // dx
+}
+
+/** Over the last axis. stats: `[rows, 2]` (mean, 1/std), f32. */
+export interface LayerNormOp {
+	readonly type: 'layerNorm';
+	readonly x: Value;
+	readonly gamma: Value;
+	readonly beta: Value;
+	readonly eps: number;
+	readonly out: Value;
+	readonly stats: Value;
+}
+export interface LayerNormGradOp {
+	readonly type: 'layerNormGrad';
+	readonly dy: Value;
+	readonly x: Value;
+	readonly gamma: Value;
+	readonly stats: Value;
+	readonly out: Value;
+}
+
+/** softmax(q·kᵀ·scale)·v per head; heads are slices of the channel axis. lse: `[B, heads, Nq]` log-sum-exp of the scaled scores, f32. */
+export interface AttentionOp {
+	readonly type: 'attention';
+	readonly q: Value; // [B, Nq, C]
+	readonly k: Value; // [B, Nk, C]
+	readonly v: Value; // [B, Nk, C]
+	readonly heads: number;
+	readonly scale: number;
+	readonly out: Value;
+	readonly lse: Value;
+}
+export interface AttentionGradOp {
+	readonly type: 'attentionGrad';
+	readonly q: Value;
+	readonly k: Value;
+	readonly v: Value;
+	readonly o: Value;
+	readonly lse: Value;
+	readonly dout: Value;
+	readonly heads: number;
+	readonly scale: number;
+	readonly dq: Value;
+	readonly dk: Value;
+	readonly dv: Value;
+}
+
+/** x `[.., 2C]` = [value | gate] → value · gelu_erf(gate) `[.., C]`. */
+export interface GegluOp {
+	readonly type: 'geglu';
+	readonly x: Value;
+	readonly out: Value;
+}
+export interface GegluGradOp {
+	readonly type: 'gegluGrad';
+	readonly x: Value;
+	readonly dy: Value;
+	readonly out: Value;
+}
+
+export interface SiluOp {
+	readonly type: 'silu';
+	readonly x: Value;
+	readonly out: Value;
+}
+export interface SiluGradOp {
+	readonly type: 'siluGrad';
+	readonly x: Value;
+	readonly dy: Value;
+	readonly out: Value;
+}
+
+export interface AddOp {
+	readonly type: 'add';
+	readonly a: Value;
+	readonly b: Value;
+	readonly out: Value;
+}
+
+/** x · scale. */
+export interface ScaleOp {
+	readonly type: 'scale';
+	readonly x: Value;
+	readonly scale: Scale;
+	readonly out: Value;
+}
+
+/** Along channels, in the given order. */
+export interface ConcatOp {
+	readonly type: 'concat';
+	readonly parts: readonly Value[];
+	readonly out: Value;
+}
+/** Channels `[start, start + out.C)`; the gradient of concat. */
+export interface SliceOp {
+	readonly type: 'slice';
+	readonly x: Value;
+	readonly start: number;
+	readonly out: Value;
+}
+
+/** Nearest ×2 of `[B, H, W, C]`, and its gradient, the sum over 2×2 pixels. */
+export interface Upsample2xOp {
+	readonly type: 'upsample2x';
+	readonly x: Value;
+	readonly out: Value;
+}
+export interface SumPool2x2Op {
+	readonly type: 'sumPool2x2';
+	readonly x: Value;
+	readonly out: Value;
+}
+
+/** `[B, rows, C]` → `[B, C]`, the gradient of a rowBias. */
+export interface RowSumOp {
+	readonly type: 'rowSum';
+	readonly x: Value;
+	readonly out: Value;
+}
+
+/** t `[B]` → `[B, dim]` = [cos(t·f) | sin(t·f)], f_i = exp(-ln(10000)·i/half). */
+export interface SinusoidOp {
+	readonly type: 'sinusoid';
+	readonly t: Value;
+	readonly out: Value;
+}
+
+/**
+ * Standard normal numbers by Philox 4×32-10 as WebUI's "NV" generator draws them: element i of item b (i counted in `[C, H, W]`
+ * order though stored `[H, W, C]`) uses counter (offset + b, 0, i, 0) and key (seed low, seed high). `counter` is an input u32 `[4]`:
+ * offset, 0, seed low, seed high.
+ */
+export interface GaussianOp {
+	readonly type: 'gaussian';
+	readonly counter: Value;
+	readonly out: Value; // [B, H, W, C]
+}
+
+/** x_t = coef[b,0]·x0 + coef[b,1]·noise. x0 may have batch 1 (repeated) or B. */
+export interface NoisedOp {
+	readonly type: 'noised';
+	readonly x0: Value;
+	readonly noise: Value;
+	readonly coef: Value; // [B, 2] f32 input
+	readonly out: Value;
+}
+
+/** loss[b] = weight[b] · mean over the item of f(pred - target); out `[B]` f32. The training loss is the mean over B. */
+export interface LossOp {
+	readonly type: 'loss';
+	readonly kind: 'mse' | 'l1' | 'smoothL1';
+	readonly pred: Value;
+	readonly target: Value;
+	readonly weight: Value; // [B] f32 input
+	readonly out: Value;
+}
+/** d(lossScale · mean_b loss[b]) / d pred. */
+export interface LossGradOp {
+	readonly type: 'lossGrad';
+	readonly kind: 'mse' | 'l1' | 'smoothL1';
+	readonly pred: Value;
+	readonly target: Value;
+	readonly weight: Value;
+	readonly scale: Scale;
+	readonly out: Value;
+}
+
+/** Changes only the storage type. */
+export interface CastOp {
+	readonly type: 'cast';
+	readonly x: Value;
+	readonly out: Value;
+}
+
+export type Op =
+	| GemmOp
+	| GroupNormOp
+	| GroupNormGradOp
+	| LayerNormOp
+	| LayerNormGradOp
+	| AttentionOp
+	| AttentionGradOp
+	| GegluOp
+	| GegluGradOp
+	| SiluOp
+	| SiluGradOp
+	| AddOp
+	| ScaleOp
+	| ConcatOp
+	| SliceOp
+	| Upsample2xOp
+	| SumPool2x2Op
+	| RowSumOp
+	| SinusoidOp
+	| GaussianOp
+	| NoisedOp
+	| LossOp
+	| LossGradOp
+	| CastOp;
+
+export type OpType = Op['type'];
+
+/** A graph is its operations in execution order, the named scalars it reads, and the values the caller wants kept. */
+export interface Graph {
+	readonly values: Value[];
+	readonly ops: Op[];
+	readonly scalars: ScalarRef[];
+	/** Values that must still hold their contents when the program has run (loss, prediction, gradients). */
+	readonly outputs: Value[];
+}
