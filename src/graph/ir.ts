@@ -45,8 +45,10 @@ export interface Scale {
  * - rows: `a` is `[M, K]` as stored.
  * - cols: `a` is stored `[K, M]` (its transpose is multiplied); used by factor gradients.
  * - conv: rows are output pixels `[B, Ho, Wo]`, columns are `(ky, kx, ci)`, gathered from `a = [B, H, W, Cin]` with zero padding 1
- *   and the given stride; with `upsample` the picture is read as if nearest-upsampled ×2 first.
- * - convTransposed: the input gradient of `conv`: rows are input pixels `[B, H, W]`, columns `(ky, kx, co)`, gathered from `a = dy [B, Ho, Wo, Cout]`.
+ *   and the given stride; with `upsample` the picture is read as if nearest-upsampled ×2 first. `height`, `width` are those of `a` as stored.
+ * - convTransposed: the input gradient of `conv`: rows are input pixels `[B, H, W]`, columns `(ky, kx, co)`, gathered from `a = dy [B, Ho, Wo, Cout]`:
+ *   row (h, w) takes dy at ((h + 1 - ky)/stride, (w + 1 - kx)/stride) where both are whole and inside. `height`, `width` are H, W of the rows
+ *   (Ho = ⌊(H-1)/stride⌋ + 1); `channels` is Cout.
  *   (Never combined with `upsample`: there the gradient is taken at the upsampled size and then sum-pooled.)
  */
 export type AMode =
@@ -59,14 +61,21 @@ export type AMode =
  * How the right matrix is read. K rows, N columns.
  * - nk: `b` is stored `[N, K]` (a Linear weight `[out, in]`, a conv weight `[Cout, (ky,kx,Cin)]`), forward direction.
  * - kn: `b` is stored `[K, N]`; the input gradient of a Linear (`dy·W`) reads the same weight this way.
- * - convWeightTransposed: `b = [Cout, (ky,kx,Cin)]` read as K = (ky,kx,co), N = ci; the input gradient of a convolution.
+ * - convWeightTransposed: `b = [Cout, (ky,kx,Cin)]` read as K = (ky,kx,co), N = ci; the input gradient of a convolution. `channels` is Cin.
  * - convPatches: `b` is a picture read as K = output pixels, N = (ky,kx,ci); the gradient of a convolutional down factor.
  */
 export type BMode =
 	| { readonly kind: 'nk' }
 	| { readonly kind: 'kn' }
 	| { readonly kind: 'convWeightTransposed'; readonly channels: number }
-	| { readonly kind: 'convPatches'; readonly stride: 1 | 2; readonly upsample: boolean; readonly height: number; readonly width: number; readonly channels: number };
+	| {
+			readonly kind: 'convPatches';
+			readonly stride: 1 | 2;
+			readonly upsample: boolean;
+			readonly height: number;
+			readonly width: number;
+			readonly channels: number;
+	  };
 
 /**
  * `bColumn`: first column (counted along the *stored* last axis of b) when only a slice of a weight takes part, as for one
@@ -140,7 +149,10 @@ export interface LayerNormGradOp {
 	readonly out: Value;
 }
 
-/** softmax(q·kᵀ·scale)·v per head; heads are slices of the channel axis. lse: `[B, heads, Nq]` log-sum-exp of the scaled scores, f32. */
+/**
+ * softmax(q·kᵀ·scale)·v per head; heads are slices of the channel axis. lse: `[B, heads, Nq]` log-sum-exp of the scaled scores, f32.
+ * Self-attention inside a picture passes q, k, v as `[B, H, W, C]` unreshaped: Nq and Nk are rows per item, not `shape[1]`.
+ */
 export interface AttentionOp {
 	readonly type: 'attention';
 	readonly q: Value; // [B, Nq, C]
