@@ -1,0 +1,125 @@
+/**
+ * Opens a WebGPU device with everything the adapter offers, and says what it got.
+ *
+ * Rule: ask for the highest limits and every feature the kernels can use, then let the kernels adapt; nothing else in
+ * the project talks to `requestAdapter`/`requestDevice`. Errors that no scope caught are kept and thrown by `check()`
+ * at the next run or readback, because WebGPU itself would carry on silently with invalid objects.
+ */
+
+export interface AdapterFacts {
+	readonly vendor: string;
+	readonly architecture: string;
+	readonly device: string;
+	readonly description: string;
+	readonly isFallback: boolean;
+	/** Runs on the CPU (llvmpipe/lavapipe, SwiftShader, WARP): kernels then prefer few fat invocations. */
+	readonly software: boolean;
+}
+
+export interface Gpu {
+	readonly device: GPUDevice;
+	readonly adapter: AdapterFacts;
+	/** Halves can be read as `vec4<f16>`; otherwise they are unpacked from u32. */
+	readonly f16: boolean;
+	readonly subgroups: boolean;
+	readonly timestamps: boolean;
+	readonly limits: GPUSupportedLimits;
+	readonly features: ReadonlySet<string>;
+	/** Resolves (never rejects) when the device is gone, also after `close()`. */
+	readonly lost: Promise<GPUDeviceLostInfo>;
+	/** Throws the first error that no scope caught, if there was one. */
+	check(): void;
+	close(): void;
+}
+
+export interface OpenOptions {
+	/** false: pretend that shader-f16 is missing. */
+	readonly f16?: boolean;
+	/** Overrides the guess whether this is a software adapter (tests run both kinds of kernels anywhere). */
+	readonly software?: boolean;
+	/** false: pretend that subgroups are missing. */
+	readonly subgroups?: boolean;
+	readonly onError?: (message: string) => void;
+}
+
+/** Raised when there is no usable adapter or the device was refused, lost or reported an error. */
+export class GpuError extends Error {
+	constructor(
+		readonly code: 'unavailable' | 'lost' | 'memory' | 'shader' | 'validation',
+		message: string
+	) {
+		super(message);
+		this.name = 'GpuError';
+	}
+}
+
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+
+const WANTED_LIMITS = [
+	'maxBufferSize',
+	'maxStorageBufferBindingSize',
+	'maxStorageBuffersPerShaderStage',
+	'maxComputeWorkgroupStorageSize',
+	'maxComputeInvocationsPerWorkgroup',
+	'maxComputeWorkgroupSizeX',
+	'maxComputeWorkgroupSizeY',
+	'maxComputeWorkgroupSizeZ',
+	'maxComputeWorkgroupsPerDimension'
+] as const satisfies readonly (keyof GPUSupportedLimits)[];
+
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|softpipe|basic render|warp\b|software/i;
+
+export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise<Gpu> {
+	const adapter = await provider.requestAdapter({ powerPreference: 'high-performance' });
+	if (!adapter) throw new GpuError('unavailable', 'No WebGPU adapter was found.');
+	const info = adapter.info;
+	const facts: AdapterFacts = {
+		vendor: info.vendor,
+		architecture: info.architecture,
+		device: info.device,
+		description: info.description,
+		isFallback: info.isFallbackAdapter ?? false,
+		software: options.software ?? SOFTWARE.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`)
+	};
+	const wanted = WANTED_FEATURES.filter(
+		(name) => !(name === 'shader-f16' && options.f16 === false) && !(name === 'subgroups' && options.subgroups === false) && adapter.features.has(name)
+	);
+	const requiredLimits: Record<string, number> = {};
+	for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
+	// The list is checked against the adapter just above; the DOM's name type does not know Chromium's experimental feature.
+	const requiredFeatures = wanted as GPUFeatureName[];
+	const device = await adapter.requestDevice({ label: 'utsushi', requiredFeatures, requiredLimits }).catch((cause: unknown) => {
+		throw new GpuError('unavailable', `The GPU refused a device: ${cause instanceof Error ? cause.message : String(cause)}`);
+	});
+
+	let failure: GpuError | undefined;
+	let closed = false;
+	device.addEventListener('uncapturederror', (event) => {
+		const error = (event as GPUUncapturedErrorEvent).error;
+		failure ??= new GpuError('validation', error.message);
+		if (options.onError) options.onError(error.message);
+		else console.error(`GPU error: ${error.message}`);
+	});
+	const lost = device.lost.then((reason) => {
+		if (!closed) failure = new GpuError('lost', `The GPU device was lost (${reason.reason || 'unknown'}): ${reason.message}`);
+		return reason;
+	});
+	const features = new Set<string>(device.features);
+	return {
+		device,
+		adapter: facts,
+		f16: features.has('shader-f16'),
+		subgroups: features.has('subgroups'),
+		timestamps: features.has('timestamp-query'),
+		limits: device.limits,
+		features,
+		lost,
+		check() {
+			if (failure) throw failure;
+		},
+		close() {
+			closed = true;
+			device.destroy();
+		}
+	};
+}

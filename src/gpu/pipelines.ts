@@ -1,0 +1,100 @@
+/**
+ * Compute pipelines, one per distinct WGSL text and binding layout, compiled asynchronously.
+ *
+ * Rules: all compilations of a program are started before any is awaited (drivers compile in parallel); a text that is
+ * already compiling is joined, not compiled twice; an error names the shader and shows the offending line.
+ */
+import { GpuError, type Gpu } from './gpu';
+import { shaderName, shaderText, type ShaderRequest } from './shaders';
+
+export interface Pipeline {
+	readonly pipeline: GPUComputePipeline;
+	readonly storageLayout: GPUBindGroupLayout;
+	readonly name: string;
+}
+
+export class PipelineCache {
+	readonly #pipelines = new Map<string, Promise<Pipeline>>();
+	readonly #layouts = new Map<string, GPUBindGroupLayout>();
+	/** Group 1: the dispatch's constants (dynamic offset into one buffer) and the step's scalars. */
+	readonly uniformLayout: GPUBindGroupLayout;
+
+	constructor(readonly gpu: Gpu) {
+		this.uniformLayout = gpu.device.createBindGroupLayout({
+			label: 'params',
+			entries: [
+				{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform', hasDynamicOffset: true } },
+				{ binding: 1, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }
+			]
+		});
+	}
+
+	get size(): number {
+		return this.#pipelines.size;
+	}
+
+	/** The pipeline for a request; concurrent calls for one text share one compilation. */
+	async get(request: ShaderRequest): Promise<Pipeline> {
+		const name = shaderName(request);
+		let pending = this.#pipelines.get(name);
+		if (!pending) {
+			pending = shaderText(request).then((code) => this.#compile(name, code, request.access));
+			this.#pipelines.set(name, pending);
+			pending.catch(() => this.#pipelines.delete(name));
+		}
+		return pending;
+	}
+
+	#layout(access: readonly ('read' | 'read_write')[]): GPUBindGroupLayout {
+		const key = access.join(' ');
+		let layout = this.#layouts.get(key);
+		if (!layout) {
+			layout = this.gpu.device.createBindGroupLayout({
+				label: key,
+				entries: access.map((mode, binding) => ({
+					binding,
+					visibility: GPUShaderStage.COMPUTE,
+					buffer: { type: mode === 'read' ? ('read-only-storage' as const) : ('storage' as const) }
+				}))
+			});
+			this.#layouts.set(key, layout);
+		}
+		return layout;
+	}
+
+	async #compile(name: string, code: string, access: readonly ('read' | 'read_write')[]): Promise<Pipeline> {
+		const { device } = this.gpu;
+		const storageLayout = this.#layout(access);
+		device.pushErrorScope('validation');
+		const module = device.createShaderModule({ label: name, code });
+		const moduleError = await device.popErrorScope();
+		if (moduleError) throw new GpuError('shader', await describe(name, code, module, moduleError.message));
+		const layout = device.createPipelineLayout({ label: name, bindGroupLayouts: [storageLayout, this.uniformLayout] });
+		try {
+			const pipeline = await device.createComputePipelineAsync({ label: name, layout, compute: { module, entryPoint: 'main' } });
+			return { pipeline, storageLayout, name };
+		} catch (cause) {
+			throw new GpuError('shader', await describe(name, code, module, cause instanceof Error ? cause.message : String(cause)));
+		}
+	}
+}
+
+async function describe(name: string, code: string, module: GPUShaderModule, message: string): Promise<string> {
+	const lines = code.split('\n');
+	const info = await module.getCompilationInfo();
+	const errors = info.messages.filter((m) => m.type === 'error');
+	if (errors.length === 0) return `${name}: ${message}`;
+	return errors.map((m) => `${name}:${m.lineNum}:${m.linePos}: ${m.message}\n    ${lines[m.lineNum - 1] ?? ''}`).join('\n');
+}
+
+const caches = new WeakMap<GPUDevice, PipelineCache>();
+
+/** One cache per device: programs built one after another share their pipelines. */
+export function pipelinesOf(gpu: Gpu): PipelineCache {
+	let cache = caches.get(gpu.device);
+	if (!cache) {
+		cache = new PipelineCache(gpu);
+		caches.set(gpu.device, cache);
+	}
+	return cache;
+}

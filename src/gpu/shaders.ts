@@ -1,0 +1,71 @@
+/**
+ * Shader texts: `shaders/*.wesl` linked to plain WGSL for one set of conditions and constants.
+ *
+ * Rules
+ * - Everything a kernel varies is an `@if` condition or a `constants::` number, never text pasting.
+ * - `enable` lines are written here, from the conditions `f16` and `subgroups`, because they belong to the machine, not to the kernel.
+ * - `access[i]` overrides how binding i of group 0 is declared. WebGPU refuses one buffer as both read-only and writable storage in a dispatch,
+ *   even for disjoint ranges; values that share an arena must therefore all be bound `read_write`, while weights stay `read`.
+ */
+import { link } from 'wesl';
+
+export interface ShaderRequest {
+	/** `shaders/<shader>.wesl`. */
+	readonly shader: string;
+	readonly conditions: Readonly<Record<string, boolean>>;
+	readonly constants: Readonly<Record<string, number>>;
+	readonly access: readonly ('read' | 'read_write')[];
+}
+
+const files = import.meta.glob<string>('/shaders/*.wesl', { query: '?raw', eager: true, import: 'default' });
+const sources: Record<string, string> = {};
+for (const [path, text] of Object.entries(files)) sources[path.slice('/shaders/'.length)] = text;
+
+const linked = new Map<string, Promise<string>>();
+
+function sorted(record: Readonly<Record<string, boolean | number>>): string {
+	return Object.entries(record)
+		.filter(([, value]) => value !== false)
+		.sort(([a], [b]) => (a < b ? -1 : 1))
+		.map(([name, value]) => (value === true ? name : `${name}=${value}`))
+		.join(',');
+}
+
+/** A short name for people: `gemm[x_half,w_half,TILE=64]`. Also the key of the link cache. */
+export function shaderName(request: ShaderRequest): string {
+	return `${request.shader}[${[sorted(request.conditions), sorted(request.constants), request.access.map((a) => (a === 'read' ? 'r' : 'w')).join('')].join(';')}]`;
+}
+
+/** Linked WGSL. Throws with the shader's name when the file is missing or does not parse. */
+export function shaderText(request: ShaderRequest): Promise<string> {
+	const key = shaderName(request);
+	let text = linked.get(key);
+	if (!text) {
+		text = linkShader(request, key);
+		linked.set(key, text);
+	}
+	return text;
+}
+
+async function linkShader(request: ShaderRequest, name: string): Promise<string> {
+	if (!(`${request.shader}.wesl` in sources)) throw new Error(`There is no shader shaders/${request.shader}.wesl`);
+	let body: string;
+	try {
+		const result = await link({
+			weslSrc: sources,
+			rootModuleName: request.shader,
+			conditions: { ...request.conditions },
+			constants: { ...request.constants },
+			sourceMap: false
+		});
+		body = result.dest;
+	} catch (cause) {
+		throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+	}
+	const declared = body.replace(/(@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*)(read_write|read)>/g, (whole, head: string, index: string) => {
+		const access = request.access[Number(index)];
+		return access ? `${head}${access}>` : whole;
+	});
+	const enables = [request.conditions['f16'] ? 'enable f16;\n' : '', request.conditions['subgroups'] ? 'enable subgroups;\n' : ''].join('');
+	return enables + declared;
+}
