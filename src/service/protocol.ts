@@ -3,19 +3,14 @@
  * A request gets exactly one reply with the same `id`; events carry the run they belong to and a sequence number without gaps.
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
+import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
 import type { Recipe, SamplerKind, ModelFamily } from '../recipe/recipe';
+
+export type { MemoryEstimate, PassName, Picture, Problem, ProgressEvent, RunEvent, TrainState } from '../jobs/events';
 
 export const PROTOCOL_VERSION = 1;
 
 export type RunId = string;
-export type PassName = 'copier' | 'difference';
-
-/** 8-bit RGBA, row-major. */
-export interface Picture {
-	width: number;
-	height: number;
-	data: Uint8ClampedArray;
-}
 
 export interface AdapterSummary {
 	vendor: string;
@@ -41,28 +36,6 @@ export interface ModelInfo {
 	/** Modules a LoRA gets: linear only / with convolutions. */
 	modules: { linear: number; conv: number };
 	blocks: string[];
-}
-
-/** Bytes of GPU memory. */
-export interface MemoryEstimate {
-	weights: number;
-	activations: number;
-	factors: number;
-	optimizer: number;
-	staging: number;
-	total: number;
-}
-
-export interface Problem {
-	level: 'error' | 'warning';
-	/** Stable id, also the key of the translated text. */
-	code: string;
-	/** Which field or file; e.g. `passes.copier.learningRate`, `images.target`. */
-	where: string;
-	/** Values for the message. */
-	values: Record<string, string | number>;
-	/** English text: what is wrong, where, what to do. */
-	message: string;
 }
 
 export interface Estimate {
@@ -94,7 +67,8 @@ export interface SampleRequest {
 
 export type Request =
 	| { type: 'hello'; version: number }
-	| { type: 'openModel'; source: ModelSource }
+	/** With a run id, the loading reports itself as `state` events ('preparing', detail 'download' or 'open', fraction). */
+	| { type: 'openModel'; source: ModelSource; run?: RunId }
 	| { type: 'closeModel'; modelId: string }
 	| { type: 'estimate'; request: TrainRequest }
 	/** Replies as soon as the run is accepted; everything else comes as events. */
@@ -127,45 +101,6 @@ export interface FileReport {
 	lora: { modules: number; ranks: Record<string, number>; alphas: Record<string, number>; blocks: Record<string, number> } | null;
 	problems: Problem[];
 }
-
-/** Seconds and steps of the run so far. `etaSeconds` counts both passes. */
-export interface ProgressEvent {
-	type: 'progress';
-	pass: PassName;
-	step: number;
-	steps: number;
-	/** Mean training loss of this step (before loss scaling), and its 0.9 moving average. */
-	loss: number;
-	lossAverage: number;
-	learningRate: number;
-	stepsPerSecond: number;
-	etaSeconds: number;
-}
-
-export type TrainState =
-	| 'preparing'
-	| 'encoding'
-	| 'compiling'
-	| 'training'
-	| 'sampling'
-	| 'saving'
-	| 'done'
-	| 'stopped'
-	| 'failed';
-
-export type RunEvent =
-	| { type: 'state'; state: TrainState; pass?: PassName; detail?: string; fraction?: number }
-	| ProgressEvent
-	/** Loss at fixed noise and timesteps: without the network (base) and now. */
-	| { type: 'probe'; pass: PassName; step: number; base: number; now: number; verdict: 'notYet' | 'converged' | 'collapsing' }
-	| { type: 'memory'; pass: PassName; planned: number; allocated: number }
-	| { type: 'preview'; pass: PassName; step: number; seed: number; strength: number; picture: Picture }
-	| { type: 'stripCell'; seed: number; strength: number; picture: Picture }
-	/** A finished or intermediate LoRA. */
-	| { type: 'file'; role: 'copier' | 'intermediate' | 'result'; name: string; step: number; bytes: ArrayBuffer }
-	| { type: 'warning'; problem: Problem }
-	| { type: 'sampleStep'; step: number; steps: number }
-	| { type: 'ended'; outcome: 'done' | 'stopped' | 'failed'; problem?: Problem };
 
 export interface EventMessage {
 	run: RunId;
