@@ -16,8 +16,7 @@ export type BlockId = (typeof BLOCK_IDS)[number];
 export type ModelFamily = 'mini' | 'sd15' | 'sdxl';
 
 export type OptimizerSettings =
-	| { kind: 'lion'; beta1: number; beta2: number; weightDecay: number }
-	| { kind: 'adamw'; beta1: number; beta2: number; epsilon: number; weightDecay: number };
+	{ kind: 'lion'; beta1: number; beta2: number; weightDecay: number } | { kind: 'adamw'; beta1: number; beta2: number; epsilon: number; weightDecay: number };
 
 /** warmup: steps of linear rise from 0. cosine: half a wave from the rate to 0 over the iterations. */
 export type ScheduleSettings = { kind: 'constant'; warmup: number } | { kind: 'cosine'; warmup: number };
@@ -26,7 +25,10 @@ export interface PassSettings {
 	/** Rank of Linear and 1×1 modules. */
 	rank: number;
 	alpha: number;
-	/** Rank of 3×3 convolutions, time_emb_proj, conv_shortcut; 0: no such modules ("linear" network). */
+	/**
+	 * Rank of 3×3 convolutions. 0: no modules in residual blocks and samplers at all (the "linear" network); above 0 their
+	 * 1×1 modules (time_emb_proj, conv_shortcut) take part too, with `rank` and `alpha` like every Linear.
+	 */
 	convRank: number;
 	convAlpha: number;
 	blocks: BlockId[];
