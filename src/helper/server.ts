@@ -8,33 +8,11 @@ import { readdir, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
+import { APP_HEADERS } from '../service/headers';
 import { contentType } from './mime';
 
 export const DEFAULT_PORT = 5757;
 const ADDRESS = '127.0.0.1';
-
-export const CONTENT_SECURITY_POLICY = [
-	"default-src 'self'",
-	"script-src 'self' 'wasm-unsafe-eval'",
-	"worker-src 'self'",
-	"style-src 'self'",
-	"img-src 'self' blob: data:",
-	"connect-src 'self'",
-	"manifest-src 'self'",
-	"object-src 'none'",
-	"base-uri 'none'",
-	"form-action 'none'",
-	"frame-ancestors 'none'"
-].join('; ');
-
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-	'Content-Security-Policy': CONTENT_SECURITY_POLICY,
-	'Cross-Origin-Opener-Policy': 'same-origin',
-	'Cross-Origin-Embedder-Policy': 'require-corp',
-	'Cross-Origin-Resource-Policy': 'same-origin',
-	'Referrer-Policy': 'no-referrer',
-	'X-Content-Type-Options': 'nosniff'
-};
 
 interface Entry {
 	file: string;
@@ -61,7 +39,7 @@ async function listFiles(root: string): Promise<Map<string, Entry>> {
 
 function refuse(response: ServerResponse, status: number, text: string, headers: Record<string, string> = {}): void {
 	const body = `${text}\n`;
-	response.writeHead(status, { ...SECURITY_HEADERS, ...headers, 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': Buffer.byteLength(body) });
+	response.writeHead(status, { ...APP_HEADERS, ...headers, 'Content-Type': 'text/plain; charset=utf-8', 'Content-Length': Buffer.byteLength(body) });
 	response.end(body);
 }
 
@@ -87,7 +65,7 @@ async function respond(request: IncomingMessage, response: ServerResponse, root:
 	if (!entry) return refuse(response, 404, 'Not found.');
 	const tag = `"${entry.modified.toString(36)}-${entry.bytes.toString(36)}"`;
 	const headers = {
-		...SECURITY_HEADERS,
+		...APP_HEADERS,
 		'Content-Type': entry.type,
 		ETag: tag,
 		// Vite names everything under /assets/ by content; the rest must be asked for again, or an update would never arrive.

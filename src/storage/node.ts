@@ -1,0 +1,74 @@
+/** The library's twin on a disk: a folder into which results are written, whole or not at all, and never over something older. */
+import { link, mkdir, open, rename, rm, unlink } from 'node:fs/promises';
+import { basename, join, parse } from 'node:path';
+import { asStorageError, StorageError } from './errors';
+
+export interface Folder {
+	readonly path: string;
+	/** The name it got: `name`, or `name-2`, `name-3`… when that exists. */
+	write(name: string, bytes: Uint8Array): Promise<string>;
+}
+
+/** `a.safetensors`, 2 → `a-2.safetensors`. */
+function numbered(name: string, n: number): string {
+	if (n === 1) return name;
+	const { name: stem, ext } = parse(name);
+	return `${stem}-${n}${ext}`;
+}
+
+function isTaken(error: unknown): boolean {
+	return error instanceof Error && 'code' in error && error.code === 'EEXIST';
+}
+
+function hasNoLinks(error: unknown): boolean {
+	return error instanceof Error && 'code' in error && (error.code === 'EPERM' || error.code === 'ENOTSUP' || error.code === 'ENOSYS');
+}
+
+/** Gives the finished file its name without ever replacing one: a hard link fails where a rename would overwrite. */
+async function claim(from: string, to: string): Promise<void> {
+	try {
+		await link(from, to);
+		await unlink(from);
+	} catch (error) {
+		if (!hasNoLinks(error)) throw error;
+		// File systems without hard links (exFAT): take the name first, then move over our own empty file.
+		await (await open(to, 'wx')).close();
+		await rename(from, to);
+	}
+}
+
+/** Makes the folder when needed. Errors: `StorageError`. */
+export async function openFolder(path: string): Promise<Folder> {
+	try {
+		await mkdir(path, { recursive: true });
+	} catch (error) {
+		throw asStorageError(error, path);
+	}
+	return {
+		path,
+		async write(name, bytes) {
+			if (name === '' || name !== basename(name) || name.startsWith('.')) throw new StorageError('storage.failed', name, `“${name}” is not a plain file name.`);
+			const partial = join(path, `.${name}.${process.pid}.part`);
+			try {
+				const file = await open(partial, 'w');
+				try {
+					await file.writeFile(bytes);
+					await file.sync();
+				} finally {
+					await file.close();
+				}
+				for (let n = 1; ; n++) {
+					try {
+						await claim(partial, join(path, numbered(name, n)));
+						return numbered(name, n);
+					} catch (error) {
+						if (!isTaken(error)) throw error;
+					}
+				}
+			} catch (error) {
+				await rm(partial, { force: true });
+				throw asStorageError(error, name, bytes.byteLength);
+			}
+		}
+	};
+}
