@@ -48,6 +48,8 @@ export interface Target {
 	readonly maxWorkgroupInvocations: number;
 	readonly maxWorkgroupStorage: number;
 	readonly maxWorkgroupsPerDimension: number;
+	/** Bindings of one dispatch; a gemm of many terms is split to stay below it. */
+	readonly maxStorageBuffers: number;
 	/** A software adapter: prefer few, fat invocations without workgroup memory. */
 	readonly software: boolean;
 }

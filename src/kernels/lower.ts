@@ -1,0 +1,37 @@
+/**
+ * The table from operation types to kernels, and what the kernels may know about the machine.
+ */
+import type { Gpu } from '../gpu/gpu';
+import type { Op, OpType } from '../graph/ir';
+import type { Dispatch, Target } from './dispatch';
+import type { Lowerings } from './lowering';
+
+/** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
+const table: Partial<Lowerings> = {};
+
+export function targetOf(gpu: Gpu): Target {
+	return {
+		f16: gpu.f16,
+		subgroups: gpu.subgroups,
+		maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+		maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
+		maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
+		maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
+		software: gpu.adapter.software
+	};
+}
+
+export function lower(op: Op, target: Target): Dispatch[] {
+	return lowerWith(table, op, target);
+}
+
+function lowerWith<T extends OpType>(
+	lowerings: { [K in T]?: (op: Extract<Op, { type: K }>, target: Target) => Dispatch[] },
+	op: Extract<Op, { type: T }>,
+	target: Target
+): Dispatch[] {
+	const type: T = op.type;
+	const lowering = lowerings[type];
+	if (!lowering) throw new Error(`No kernel computes '${type}'.`);
+	return lowering(op as Extract<Op, { type: typeof type }>, target);
+}

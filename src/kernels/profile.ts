@@ -1,0 +1,74 @@
+/**
+ * Times every dispatch of a program by itself: GPU timestamps where the adapter has them, else wall clock around a submit of its own.
+ *
+ * Timestamps are quantised in browsers (65 µs in Chrome) and a dispatch alone cannot overlap its neighbours, so the sum is an upper
+ * bound of a run; compare shares, not totals.
+ */
+import { readBuffer } from '../gpu/buffers';
+import type { Gpu } from '../gpu/gpu';
+import { encodeCopy, encodeDispatch, type Ready } from './program';
+
+export interface Timing {
+	readonly family: string;
+	readonly label: string;
+	readonly shader: string;
+	readonly ms: number;
+	readonly flops: number;
+	readonly bytes: number;
+}
+
+/** Two timestamps per dispatch; a query set holds at most 4096. */
+const BATCH = 512;
+
+export async function profileSteps(gpu: Gpu, ready: readonly Ready[], uniforms: GPUBindGroup): Promise<Timing[]> {
+	const timings: Timing[] = [];
+	const size = gpu.timestamps ? BATCH : 1;
+	for (let start = 0; start < ready.length; start += size) {
+		const batch = ready.slice(start, start + size);
+		const times = gpu.timestamps ? await stamped(gpu, batch, uniforms) : await clocked(gpu, batch, uniforms);
+		batch.forEach((item, i) => {
+			const step = 'step' in item ? item.step : { family: 'copy', label: item.label, shader: 'copy', flops: 0, bytes: 2 * item.bytes };
+			timings.push({ family: step.family, label: step.label, shader: step.shader, ms: times[i] ?? 0, flops: step.flops, bytes: step.bytes });
+		});
+	}
+	gpu.check();
+	return timings;
+}
+
+function encodeOne(encoder: GPUCommandEncoder, item: Ready, uniforms: GPUBindGroup, timestampWrites?: GPUComputePassTimestampWrites): void {
+	if ('step' in item) {
+		const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+		encodeDispatch(pass, item, uniforms);
+		pass.end();
+	} else encodeCopy(encoder, item);
+}
+
+async function stamped(gpu: Gpu, batch: readonly Ready[], uniforms: GPUBindGroup): Promise<number[]> {
+	const { device } = gpu;
+	const querySet = device.createQuerySet({ type: 'timestamp', count: batch.length * 2 });
+	const resolved = device.createBuffer({ size: batch.length * 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+	try {
+		const encoder = device.createCommandEncoder({ label: 'profile' });
+		batch.forEach((item, i) => encodeOne(encoder, item, uniforms, { querySet, beginningOfPassWriteIndex: i * 2, endOfPassWriteIndex: i * 2 + 1 }));
+		encoder.resolveQuerySet(querySet, 0, batch.length * 2, resolved, 0);
+		device.queue.submit([encoder.finish()]);
+		const stamps = new BigUint64Array(await readBuffer(gpu, resolved, 0, batch.length * 16));
+		return batch.map((_, i) => Number((stamps[i * 2 + 1] ?? 0n) - (stamps[i * 2] ?? 0n)) / 1e6);
+	} finally {
+		querySet.destroy();
+		resolved.destroy();
+	}
+}
+
+async function clocked(gpu: Gpu, batch: readonly Ready[], uniforms: GPUBindGroup): Promise<number[]> {
+	const times: number[] = [];
+	for (const item of batch) {
+		const encoder = gpu.device.createCommandEncoder({ label: 'profile' });
+		encodeOne(encoder, item, uniforms);
+		const started = performance.now();
+		gpu.device.queue.submit([encoder.finish()]);
+		await gpu.device.queue.onSubmittedWorkDone();
+		times.push(performance.now() - started);
+	}
+	return times;
+}

@@ -1,0 +1,334 @@
+/**
+ * A graph made ready to run: lowered to dispatches, memory planned and allocated, pipelines and bind groups made once.
+ *
+ * Rules: a run only writes one 256-byte block of scalars (and the inputs that changed) and re-encodes the list; what the plan says is what
+ * is allocated; nothing is read back in the hot loop except on demand.
+ */
+import { ALIGNMENT, alignUp, allocate, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
+import type { Gpu } from '../gpu/gpu';
+import { pipelinesOf } from '../gpu/pipelines';
+import type { Graph, Value } from '../graph/ir';
+import { halvesToFloats } from '../formats/half';
+import type { Dispatch, Slot } from './dispatch';
+import type { FactorStore } from './factors';
+import { lower, targetOf } from './lower';
+import { elementsOf } from './lowering';
+import { place } from './placement';
+import { profileSteps, type Timing } from './profile';
+import { findExternal, isCopy, separate, slotBytes, slotName, type Home, type Step } from './residency';
+import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
+import type { WeightStore } from './weights';
+
+export interface CompileOptions {
+	readonly weights: WeightStore;
+	readonly factors: readonly FactorStore[];
+	/** parameter → its gradient, which then is written straight to the parameter's place in its store's gradients. */
+	readonly gradients?: ReadonlyMap<Value, Value>;
+	readonly label?: string;
+	readonly onProgress?: (done: number, total: number) => void;
+	/** Small values copied into a ring after every run. */
+	readonly history?: readonly Value[];
+}
+
+export interface ProgramSummary {
+	readonly dispatches: number;
+	readonly pipelines: number;
+	/** Arenas, inputs, parameter blocks and history rings: what the plan asked for, and what was allocated. Weights and factors are the stores'. */
+	readonly plannedBytes: number;
+	readonly allocatedBytes: number;
+	readonly arenas: readonly number[];
+	readonly flops: number;
+}
+
+export interface Program {
+	readonly summary: ProgramSummary;
+	/** Sets an input for all later runs. */
+	write(value: Value, data: Float32Array | Uint32Array): void;
+	/** Encodes and submits one run; scalars that are not named keep their last value (1 at first). Waits only while three submits are unfinished. */
+	run(scalars?: Readonly<Record<string, number>>): Promise<void>;
+	/** Resolves when all runs are done. */
+	idle(): Promise<void>;
+	/** Contents after the last run, of an output, input or gradient. */
+	read(value: Value): Promise<Float32Array>;
+	/** A history value's contents of all runs since the last call, run by run (the latest 4096). */
+	readHistory(value: Value): Promise<Float32Array>;
+	/** Runs once, timing every dispatch by itself. */
+	profile(scalars?: Readonly<Record<string, number>>): Promise<Timing[]>;
+	destroy(): void;
+}
+
+/** A step with everything WebGPU needs. */
+export type Ready =
+	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup; readonly paramOffset: number }
+	| { readonly from: Home; readonly to: Home; readonly bytes: number; readonly label: string };
+
+const SCALAR_BYTES = 256;
+const PARAM_BYTES = 256;
+const HISTORY_RUNS = 4096;
+
+export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): Promise<Program> {
+	const label = options.label ?? 'program';
+	await Promise.all(options.factors.map((store) => store.ready()));
+	const target = targetOf(gpu);
+	const external = findExternal(graph, options.weights, options.factors, options.gradients ?? new Map());
+	const dispatches = graph.ops.flatMap((op) => lower(op, target));
+	const steps = separate(dispatches, external.homes, external.inputs);
+
+	const outside = (slot: Slot): boolean => external.homes.has(slot) || external.inputs.has(slot as Value);
+	const pinned = [...graph.outputs, ...(options.history ?? [])].filter((value) => !outside(value));
+	const plan = place(steps, (slot) => !outside(slot), pinned, gpu);
+
+	const params = packAll(steps);
+	const history = (options.history ?? []).map((value, i) => ({ value, stride: slotBytes(value), index: i }));
+	const sizes: [string, number][] = [
+		...plan.arenas.map((bytes, i): [string, number] => [`arena ${i}`, bytes]),
+		['inputs', Math.max(external.inputBytes, ALIGNMENT)],
+		['params', params.data.byteLength],
+		['scalars', SCALAR_BYTES],
+		...history.map(({ value, stride }): [string, number] => [`history ${value.name}`, stride * HISTORY_RUNS])
+	];
+	const owned: GPUBuffer[] = [];
+	try {
+		for (const [name, bytes] of sizes) {
+			const uniform = name === 'params' || name === 'scalars';
+			owned.push(await allocate(gpu, `${label} ${name}`, bytes, uniform ? GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST : STORAGE_USAGE()));
+		}
+		const arenas = owned.slice(0, plan.arenas.length);
+		const [inputs, paramBuffer, scalarBuffer, ...rings] = owned.slice(plan.arenas.length);
+		if (!inputs || !paramBuffer || !scalarBuffer) throw new Error(`${label}: buffers are missing.`);
+		gpu.device.queue.writeBuffer(paramBuffer, 0, params.data);
+
+		const homes = new Map<Slot, Home>(external.homes);
+		for (const [value, offset] of external.inputs) homes.set(value, { buffer: inputs, offset, bytes: slotBytes(value), writable: false });
+		for (const [slot, at] of plan.place) {
+			const buffer = arenas[at.arena];
+			if (buffer) homes.set(slot, { buffer, offset: at.offset, bytes: slotBytes(slot), writable: true });
+		}
+		const { ready, pipelines } = await prepare(gpu, steps, homes, params.offsets, options.onProgress);
+		const uniforms = gpu.device.createBindGroup({
+			label: `${label} uniforms`,
+			layout: pipelinesOf(gpu).uniformLayout,
+			entries: [
+				{ binding: 0, resource: { buffer: paramBuffer, size: PARAM_BYTES } },
+				{ binding: 1, resource: { buffer: scalarBuffer } }
+			]
+		});
+		const planned = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
+		const summary: ProgramSummary = {
+			dispatches: dispatches.length,
+			pipelines,
+			plannedBytes: planned,
+			allocatedBytes: owned.reduce((sum, buffer) => sum + buffer.size, 0),
+			arenas: plan.arenas,
+			flops: dispatches.reduce((sum, dispatch) => sum + dispatch.flops, 0)
+		};
+		const recorded: HistoryRing[] = history.flatMap(({ value, stride, index }) => {
+			const ring = rings[index];
+			return ring ? [{ value, stride, ring, from: homeOf(homes, value) }] : [];
+		});
+		return new CompiledProgram(gpu, label, graph, ready, homes, uniforms, scalarBuffer, recorded, owned, summary);
+	} catch (cause) {
+		owned.forEach((buffer) => buffer.destroy());
+		throw cause;
+	}
+}
+
+function homeOf(homes: ReadonlyMap<Slot, Home>, slot: Slot): Home {
+	const home = homes.get(slot);
+	if (!home) throw new Error(`${slotName(slot)} is read before anything writes it.`);
+	return home;
+}
+
+/** All parameter blocks in one buffer, equal ones shared; `offsets[i]` belongs to step i. */
+function packAll(steps: readonly Step[]): { data: Uint8Array<ArrayBuffer>; offsets: number[] } {
+	const known = new Map<string, number>();
+	const blocks: Uint8Array[] = [];
+	const offsets = steps.map((step) => {
+		if (isCopy(step)) return 0;
+		const block = new Uint8Array(step.params);
+		if (block.length > PARAM_BYTES) throw new Error(`${step.label}: parameters of ${block.length} bytes.`);
+		const key = String.fromCharCode(...block);
+		let offset = known.get(key);
+		if (offset === undefined) {
+			offset = blocks.length * PARAM_BYTES;
+			known.set(key, offset);
+			blocks.push(block);
+		}
+		return offset;
+	});
+	const data = new Uint8Array(Math.max(1, blocks.length) * PARAM_BYTES);
+	blocks.forEach((block, i) => data.set(block, i * PARAM_BYTES));
+	return { data, offsets };
+}
+
+async function prepare(
+	gpu: Gpu,
+	steps: readonly Step[],
+	homes: ReadonlyMap<Slot, Home>,
+	paramOffsets: readonly number[],
+	onProgress: ((done: number, total: number) => void) | undefined
+): Promise<{ ready: Ready[]; pipelines: number }> {
+	const cache = pipelinesOf(gpu);
+	const distinct = new Set<GPUComputePipeline>();
+	let done = 0;
+	const ready = await Promise.all(
+		steps.map(async (step, index): Promise<Ready> => {
+			if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
+			const places = step.bindings.map((binding) => homeOf(homes, binding.slot));
+			const access = step.bindings.map((binding, i) => (binding.access === 'read' && !places[i]?.writable ? ('read' as const) : ('read_write' as const)));
+			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access });
+			distinct.add(pipeline);
+			const group = gpu.device.createBindGroup({
+				label: step.label,
+				layout: storageLayout,
+				entries: places.map((home, binding) => ({ binding, resource: { buffer: home.buffer, offset: home.offset, size: home.bytes } }))
+			});
+			onProgress?.(++done, steps.length);
+			return { step, pipeline, group, paramOffset: paramOffsets[index] ?? 0 };
+		})
+	);
+	return { ready, pipelines: distinct.size };
+}
+
+interface HistoryRing {
+	readonly value: Value;
+	readonly stride: number;
+	readonly ring: GPUBuffer;
+	readonly from: Home;
+}
+
+class CompiledProgram implements Program {
+	readonly #submitter: Submitter;
+	readonly #costs: number[];
+	readonly #scalars = new Float32Array(SCALAR_BYTES / 4).fill(1);
+	#ends: number[] = [];
+	#slicedAt = 0;
+	#runs = 0;
+	readonly #readRuns = new Map<Value, number>();
+
+	constructor(
+		readonly gpu: Gpu,
+		readonly label: string,
+		readonly graph: Graph,
+		readonly ready: readonly Ready[],
+		readonly homes: ReadonlyMap<Slot, Home>,
+		readonly uniforms: GPUBindGroup,
+		readonly scalarBuffer: GPUBuffer,
+		readonly history: readonly HistoryRing[],
+		readonly owned: readonly GPUBuffer[],
+		readonly summary: ProgramSummary
+	) {
+		this.#submitter = new Submitter(gpu);
+		const rates = ratesOf(gpu);
+		this.#costs = ready.map((item) => ('step' in item ? estimateMs(rates, item.step.flops, item.step.bytes) : estimateMs(rates, 0, 2 * item.bytes)));
+	}
+
+	write(value: Value, data: Float32Array | Uint32Array): void {
+		const home = this.homes.get(value);
+		if (value.kind !== 'input' || !home) throw new Error(`${value.name} is not an input of ${this.label}.`);
+		if (data.length !== elementsOf(value)) throw new Error(`Input ${value.name} has ${elementsOf(value)} elements, the data ${data.length}.`);
+		if (data instanceof Uint32Array !== (value.dtype === 'u32') || value.dtype === 'f16') throw new Error(`Input ${value.name} is ${value.dtype}.`);
+		this.gpu.device.queue.writeBuffer(home.buffer, home.offset, data.buffer, data.byteOffset, data.byteLength);
+	}
+
+	async run(scalars: Readonly<Record<string, number>> = {}): Promise<void> {
+		this.#writeScalars(scalars);
+		const { correction } = this.#submitter;
+		if (this.#ends.length === 0 || Math.max(correction / this.#slicedAt, this.#slicedAt / correction) > 1.3) {
+			this.#ends = slices(this.#costs, SLICE_MS / correction);
+			this.#slicedAt = correction;
+		}
+		let start = 0;
+		for (const end of this.#ends) {
+			if (this.#submitter.full) await this.#submitter.room();
+			const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+			this.#encode(encoder, start, end);
+			if (end === this.ready.length) this.#recordHistory(encoder);
+			let cost = 0;
+			for (let i = start; i < end; i++) cost += this.#costs[i] ?? 0;
+			this.#submitter.submit(encoder.finish(), cost);
+			start = end;
+		}
+		this.#runs++;
+		this.gpu.check();
+	}
+
+	idle(): Promise<void> {
+		return this.#submitter.idle();
+	}
+
+	async read(value: Value): Promise<Float32Array> {
+		const kept = value.kind !== 'intermediate' || this.graph.outputs.includes(value) || this.history.some((ring) => ring.value === value);
+		const home = this.homes.get(value);
+		const stored = home && !this.owned.includes(home.buffer);
+		if (!home || !(kept || stored)) throw new Error(`${value.name} is not kept by ${this.label}; name it as an output.`);
+		const elements = elementsOf(value);
+		const raw = await readBuffer(this.gpu, home.buffer, home.offset, elements * (value.dtype === 'f16' ? 2 : 4));
+		return value.dtype === 'f16' ? halvesToFloats(new Uint16Array(raw, 0, elements)) : new Float32Array(raw);
+	}
+
+	async readHistory(value: Value): Promise<Float32Array> {
+		const ring = this.history.find((candidate) => candidate.value === value);
+		if (!ring) throw new Error(`${value.name} has no history in ${this.label}.`);
+		const end = this.#runs;
+		const begin = Math.max(this.#readRuns.get(value) ?? 0, end - HISTORY_RUNS);
+		this.#readRuns.set(value, end);
+		if (end === begin) return new Float32Array(0);
+		const raw = await readBuffer(this.gpu, ring.ring, 0, ring.ring.size);
+		const elements = elementsOf(value);
+		const out = new Float32Array((end - begin) * elements);
+		for (let run = begin; run < end; run++) out.set(new Float32Array(raw, (run % HISTORY_RUNS) * ring.stride, elements), (run - begin) * elements);
+		return out;
+	}
+
+	async profile(scalars: Readonly<Record<string, number>> = {}): Promise<Timing[]> {
+		this.#writeScalars(scalars);
+		await this.idle();
+		return profileSteps(this.gpu, this.ready, this.uniforms);
+	}
+
+	destroy(): void {
+		this.owned.forEach((buffer) => buffer.destroy());
+	}
+
+	#writeScalars(scalars: Readonly<Record<string, number>>): void {
+		for (const [name, value] of Object.entries(scalars)) {
+			const scalar = this.graph.scalars.find((candidate) => candidate.name === name);
+			if (!scalar) throw new Error(`${this.label} has no scalar ${name}.`);
+			this.#scalars[scalar.index] = value;
+		}
+		this.gpu.device.queue.writeBuffer(this.scalarBuffer, 0, this.#scalars);
+	}
+
+	#encode(encoder: GPUCommandEncoder, start: number, end: number): void {
+		let pass: GPUComputePassEncoder | undefined;
+		for (let i = start; i < end; i++) {
+			const item = this.ready[i];
+			if (!item) continue;
+			if ('step' in item) {
+				pass ??= encoder.beginComputePass({ label: this.label });
+				encodeDispatch(pass, item, this.uniforms);
+			} else {
+				pass?.end();
+				pass = undefined;
+				encodeCopy(encoder, item);
+			}
+		}
+		pass?.end();
+	}
+
+	#recordHistory(encoder: GPUCommandEncoder): void {
+		for (const { from, ring, stride } of this.history) encoder.copyBufferToBuffer(from.buffer, from.offset, ring, (this.#runs % HISTORY_RUNS) * stride, stride);
+	}
+}
+
+export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>, uniforms: GPUBindGroup): void {
+	pass.setPipeline(item.pipeline);
+	pass.setBindGroup(0, item.group);
+	pass.setBindGroup(1, uniforms, [item.paramOffset]);
+	pass.dispatchWorkgroups(item.step.workgroups[0], item.step.workgroups[1], item.step.workgroups[2]);
+}
+
+export function encodeCopy(encoder: GPUCommandEncoder, item: Exclude<Ready, { step: Dispatch }>): void {
+	encoder.copyBufferToBuffer(item.from.buffer, item.from.offset, item.to.buffer, item.to.offset, Math.min(item.bytes, alignUp(item.from.bytes, 4)));
+}
