@@ -2,7 +2,18 @@
  * One error type for everything a trainer refuses: it carries a `Problem`, the only thing that crosses a worker or socket boundary
  * (structured clone drops the class of an error, so transports send the problem and rebuild the error on the other side).
  */
+import { FormatError } from '../formats/error';
+import { GpuError } from '../gpu/gpu';
 import type { Problem } from '../jobs/events';
+import { StorageError } from '../storage/errors';
+
+const GPU_REMEDY: Record<GpuError['code'], string> = {
+	unavailable: 'Use a recent Chrome, Edge, Firefox or Safari with graphics acceleration switched on, or update the graphics driver.',
+	lost: 'Files made so far are kept. Close other programs that use the GPU and start again.',
+	memory: 'Choose a smaller batch, a lower rank or half storage, or close other programs that use the GPU.',
+	shader: 'Please report this together with the name of your GPU.',
+	validation: 'Please report this together with the name of your GPU.'
+};
 
 export class ServiceError extends Error {
 	override readonly name = 'ServiceError';
@@ -21,32 +32,12 @@ export function errorProblem(code: string, where: string, message: string, value
 	return { level: 'error', code, where, values, message };
 }
 
-/** The lower rooms throw errors of their own with a stable `code` and a remedy in the message; they need not know `Problem`. */
-interface CodedError {
-	code: string;
-	message: string;
-	where?: unknown;
-	values?: unknown;
-}
-
-function isCoded(error: unknown): error is CodedError {
-	return (
-		typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' && 'message' in error && typeof error.message === 'string'
-	);
-}
-
-function plainValues(values: unknown): Problem['values'] {
-	if (typeof values !== 'object' || values === null) return {};
-	return Object.fromEntries(
-		Object.entries(values).filter((entry): entry is [string, string | number] => typeof entry[1] === 'string' || typeof entry[1] === 'number')
-	);
-}
-
-/** Whatever was thrown, as a problem. `where` is used when the error does not say it. */
+/** Whatever was thrown, as a problem. The codes of the lower rooms get the name of what they are about: `file.truncated`, `gpu.lost`. */
 export function asProblem(error: unknown, where: string): Problem {
 	if (error instanceof ServiceError) return error.problem;
-	if (isCoded(error))
-		return errorProblem(error.code, typeof error.where === 'string' && error.where !== '' ? error.where : where, error.message, plainValues(error.values));
+	if (error instanceof FormatError) return errorProblem(`file.${error.code}`, where, error.message, { ...error.values, at: error.where });
+	if (error instanceof GpuError) return errorProblem(`gpu.${error.code}`, 'gpu', `${error.message} ${GPU_REMEDY[error.code]}`);
+	if (error instanceof StorageError) return errorProblem(error.code, error.where, error.message, error.values);
 	const text = error instanceof Error ? error.message : String(error);
 	return errorProblem('internal', where, `Something went wrong inside Utsushi (${where}): ${text}`, { detail: text });
 }

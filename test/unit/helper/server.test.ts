@@ -44,8 +44,9 @@ describe('the app server', () => {
 		expect(await reply.text()).toContain('app');
 		expect(reply.headers.get('content-type')).toBe('text/html; charset=utf-8');
 		const policy = reply.headers.get('content-security-policy') ?? '';
-		expect(policy).toContain("default-src 'self'");
-		expect(policy).toContain("connect-src 'self'");
+		expect(policy).toMatch(/default-src '(self|none)'/);
+		expect(policy).toMatch(/connect-src 'self'/);
+		expect(policy).toContain("frame-ancestors 'none'");
 		expect(policy).not.toMatch(/https?:|\*|unsafe-inline|'unsafe-eval'/);
 		expect(reply.headers.get('cross-origin-opener-policy')).toBe('same-origin');
 		expect(reply.headers.get('cross-origin-embedder-policy')).toBe('require-corp');
