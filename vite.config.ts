@@ -1,13 +1,35 @@
+/**
+ * One configuration for everything: the app (`vite build`), the command line (`vite build --ssr src/helper/cli.ts`) and the tests (vitest).
+ * Shaders and other text enter through Vite in all three, so the code is the same in a tab, in Node and in a test.
+ */
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { budget } from './tools/vite/budget';
+import { offline } from './tools/vite/offline';
 
-export default defineConfig({
-	plugins: [svelte()],
+export default defineConfig(({ isSsrBuild }) => ({
+	// Relative, so that the built app may lie in any folder of a static host.
+	base: './',
+	plugins: [svelte(), budget(), offline()],
+	publicDir: isSsrBuild ? false : 'public',
+	worker: { format: 'es' },
+	build: {
+		outDir: isSsrBuild ? 'dist/cli' : 'dist/app',
+		target: isSsrBuild ? 'node20' : 'es2022',
+		// The content security policy knows no inline scripts; files also keep the precache honest.
+		assetsInlineLimit: 0,
+		modulePreload: { polyfill: false },
+		chunkSizeWarningLimit: 800,
+		reportCompressedSize: false
+	},
 	test: {
 		projects: [
-			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node' } },
+			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 60_000 } },
 			{ extends: true, test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, fileParallelism: false } },
-			{ extends: true, test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], environment: 'node', testTimeout: 600_000, fileParallelism: false } }
+			{
+				extends: true,
+				test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], environment: 'node', testTimeout: 300_000, hookTimeout: 60_000, fileParallelism: false }
+			}
 		]
 	}
-});
+}));
