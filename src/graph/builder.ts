@@ -18,7 +18,7 @@ export interface Adapter {
 
 export interface LinearOptions {
 	readonly bias?: Value | undefined;
-	/** Added to the result; same rows × channels. */
+	/** Added to the result; same shape. */
 	readonly residual?: Value | undefined;
 	/** `[B, N]`, added to all rows of a batch item. */
 	readonly rowBias?: Value | undefined;
@@ -156,7 +156,7 @@ export class GraphBuilder {
 	}
 
 	add(a: Value, b: Value): Value {
-		checked(rowsOf(a) === rowsOf(b) && channelsOf(a) === channelsOf(b), 'add', a, b);
+		checked(sameShape(a, b), 'add', a, b);
 		const out = this.fresh('add', a.shape, a.dtype === b.dtype ? a.dtype : this.storage);
 		this.emitter.push({ type: 'add', a, b, out });
 		return out;
@@ -284,6 +284,7 @@ export class GraphBuilder {
 		}
 		const { bias, rowBias, residual } = options;
 		const out = this.fresh(name, [...axes, n], options.dtype ?? this.storage);
+		if (residual) checked(sameShape(residual, out), 'residual', residual, out);
 		return this.emitter.gemm({ m, n, terms, ...(bias ? { bias } : {}), ...(rowBias ? { rowBias } : {}), ...(residual ? { residual } : {}), out });
 	}
 }

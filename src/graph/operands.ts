@@ -1,0 +1,44 @@
+/**
+ * What an operation reads and writes, and the same operation over other values. Liveness, fusion, differentiation and recomputation
+ * all ask this, so that none of them needs to know every operation.
+ */
+import type { Op, Value } from './ir';
+
+/** The fields of an operation that hold values it writes; every other field holding a value is read. */
+const WRITTEN: ReadonlySet<string> = new Set(['out', 'stats', 'lse', 'dq', 'dk', 'dv']);
+
+/** `stats` and `lse` are results of the forward operation, but inputs of its gradient. */
+function isWritten(op: Op, field: string): boolean {
+	if (!WRITTEN.has(field)) return false;
+	if (op.type === 'groupNormGrad' || op.type === 'layerNormGrad') return field === 'out';
+	if (op.type === 'attentionGrad') return field !== 'lse';
+	return true;
+}
+
+function isValue(candidate: unknown): candidate is Value {
+	return typeof candidate === 'object' && candidate !== null && 'kind' in candidate && 'dtype' in candidate && 'shape' in candidate;
+}
+
+/** Values read, each as often as it is read, in field order. */
+export function readsOf(op: Op): Value[] {
+	if (op.type === 'gemm') {
+		return [...op.terms.flatMap((term) => [term.a, term.b]), op.bias, op.rowBias, op.residual].filter((value) => value !== undefined);
+	}
+	if (op.type === 'concat') return [...op.parts];
+	return Object.entries(op).flatMap(([field, value]) => (isValue(value) && !isWritten(op, field) ? [value] : []));
+}
+
+export function writesOf(op: Op): Value[] {
+	return Object.entries(op).flatMap(([field, value]) => (isValue(value) && isWritten(op, field) ? [value] : []));
+}
+
+/** The same operation over other values: each value v becomes `rename(v)`. */
+export function mapValues<T extends Op>(op: T, rename: (value: Value) => Value): T {
+	const entries = Object.entries(op).map(([field, content]): [string, unknown] => {
+		if (isValue(content)) return [field, rename(content)];
+		if (op.type === 'gemm' && field === 'terms') return [field, op.terms.map((term) => ({ ...term, a: rename(term.a), b: rename(term.b) }))];
+		if (op.type === 'concat' && field === 'parts') return [field, op.parts.map(rename)];
+		return [field, content];
+	});
+	return Object.fromEntries(entries) as unknown as T;
+}
