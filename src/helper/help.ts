@@ -1,0 +1,61 @@
+/** The texts of `--help`. */
+import type { CommandName } from './arguments';
+
+const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your own GPU.
+
+  utsushi serve [--port N] [--open]        the app on http://127.0.0.1:5757
+  utsushi train RECIPE.json --out DIR      two pictures in, a LoRA out
+  utsushi sample --out F.png …             one picture from a model and LoRAs
+  utsushi inspect FILE                     what a .safetensors file holds
+  utsushi bench                            how fast this GPU is
+
+  utsushi COMMAND --help                   more about one of them
+  utsushi --version
+
+Exit codes: 0 done, 1 something failed, 2 wrong use or bad input.`;
+
+const TOPICS: Record<CommandName, string> = {
+	serve: `utsushi serve [--port N] [--open]
+
+Serves the app on http://127.0.0.1, to this computer only, and prints the address.
+
+  --port N   exactly this port (default: 5757, or a free one when that is taken)
+  --open     open the address in the browser`,
+	train: `utsushi train RECIPE.json --out DIR [--json]
+
+Trains both passes and writes the LoRA, previews and the strip of strengths into DIR. Nothing that is already there is overwritten.
+In the recipe, "path" of the model and of the pictures (PNG) is relative to the recipe's folder; { "bundled": "mini" } is the model
+that comes with Utsushi. Fields left out have the defaults of the model's family.
+Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once.
+
+  --out DIR  folder for the results, made when missing
+  --json     one JSON event a line; pictures and files are written to DIR and named in the event`,
+	sample: `utsushi sample --out F.png [--model F] [--lora F:STRENGTH]… [--prompt TEXT] …
+
+  --out F.png          the picture to write (an existing file is replaced)
+  --model F            checkpoint (.safetensors); default: the bundled model
+  --lora F:STRENGTH    a LoRA and its strength (-10 to 10, default 1); may be given several times
+  --prompt TEXT        default empty
+  --negative TEXT      default empty
+  --seed N             default 0
+  --steps N            default 30
+  --sampler NAME       ddim (default) or euler_a
+  --cfg N              guidance, default 5; 1 switches it off
+  --size WxH           multiples of 8; default: the size the model was made for`,
+	inspect: `utsushi inspect FILE [--json]
+
+Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.
+
+  --json     the report as JSON`,
+	bench: `utsushi bench [--json] [--f32]
+
+Measures this GPU with the bundled model: matrix products and convolutions, a training step split by kernel family, the time to
+record a step, planning and compiling, planned and allocated memory. Takes a minute or so.
+
+  --json     the numbers as JSON
+  --f32      store weights and activations as 32-bit floats instead of halves`
+};
+
+export function helpText(topic?: CommandName): string {
+	return topic === undefined ? OVERVIEW : TOPICS[topic];
+}

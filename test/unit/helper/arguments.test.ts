@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { COMMANDS, parseArguments, UsageError } from '../../../src/helper/arguments';
+import { helpText } from '../../../src/helper/help';
+
+const parse = (line: string) => parseArguments(line.split(' ').filter(Boolean));
+
+describe('arguments', () => {
+	it('asks for help when nothing is said', () => {
+		expect(parse('')).toEqual({ name: 'help' });
+		expect(parse('-h')).toEqual({ name: 'help' });
+		expect(parse('train --help')).toEqual({ name: 'help', topic: 'train' });
+		expect(parse('help sample')).toEqual({ name: 'help', topic: 'sample' });
+		expect(parse('--version')).toEqual({ name: 'version' });
+		for (const name of COMMANDS) expect(helpText(name)).toContain(`utsushi ${name}`);
+	});
+
+	it('reads every command', () => {
+		expect(parse('serve')).toEqual({ name: 'serve', open: false });
+		expect(parse('serve --port 8080 --open')).toEqual({ name: 'serve', port: 8080, open: true });
+		expect(parse('train r.json --out d --json')).toEqual({ name: 'train', recipe: 'r.json', out: 'd', json: true });
+		expect(parse('inspect f.safetensors')).toEqual({ name: 'inspect', file: 'f.safetensors', json: false });
+		expect(parse('bench --json')).toEqual({ name: 'bench', json: true, f32: false });
+		expect(parse('sample --out a.png')).toMatchObject({ loras: [], seed: 0, steps: 30, sampler: 'ddim', cfg: 5, prompt: '', negative: '' });
+		expect(
+			parse(
+				'sample --model m --lora a:0.5 --lora b:-1 --lora c --prompt x --negative y --seed 7 --steps 9 --sampler Euler-a --cfg 2.5 --size 128x192 --out o.png'
+			)
+		).toEqual({
+			name: 'sample',
+			model: 'm',
+			loras: [
+				{ file: 'a', strength: 0.5 },
+				{ file: 'b', strength: -1 },
+				{ file: 'c', strength: 1 }
+			],
+			prompt: 'x',
+			negative: 'y',
+			seed: 7,
+			steps: 9,
+			sampler: 'euler_a',
+			cfg: 2.5,
+			size: { width: 128, height: 192 },
+			out: 'o.png'
+		});
+	});
+
+	it('leaves the colon of a Windows path alone', () => {
+		expect(parse('sample --out o --lora C:\\loras\\a.safetensors')).toMatchObject({ loras: [{ file: 'C:\\loras\\a.safetensors', strength: 1 }] });
+		expect(parse('sample --out o --lora C:\\loras\\a.safetensors:-0.5')).toMatchObject({ loras: [{ file: 'C:\\loras\\a.safetensors', strength: -0.5 }] });
+	});
+
+	it.each([
+		['paint', 'paint'],
+		['train', 'RECIPE.json'],
+		['train a.json', '--out'],
+		['train a.json b.json --out d', 'b.json'],
+		['train a.json --out d --fast', '--fast'],
+		['serve --port 0', '--port'],
+		['serve --port abc', 'abc'],
+		['serve now', 'now'],
+		['sample --out o.png --seed -1', '--seed'],
+		['sample --out o.png --seed 1.5', 'whole'],
+		['sample --out o.png --steps 0', '--steps'],
+		['sample --out o.png --cfg abc', 'abc'],
+		['sample --out o.png --size 100x100', 'multiples of 8'],
+		['sample --out o.png --size 128', '--size'],
+		['sample --out o.png --size 12000x12000', '4096'],
+		['sample --out o.png --sampler plms', 'plms'],
+		['sample --out o.png --lora a:abc', 'a:abc'],
+		['sample --out o.png --lora a:11', '-10 to 10'],
+		['sample --prompt x', '--out'],
+		['sample --out', '--out'],
+		['inspect', 'FILE'],
+		['bench all', 'all']
+	])('refuses “%s” and names %s', (line, named) => {
+		expect(() => parse(line)).toThrow(UsageError);
+		expect(() => parse(line)).toThrow(named);
+	});
+});
