@@ -1,5 +1,6 @@
 /** The app's way to a trainer in a Dedicated Worker of this page. */
-import { ServiceError, errorProblem } from './errors';
+import { errorProblem } from '../jobs/problem';
+import { ServiceError } from './errors';
 import type { TrainerClient } from './protocol';
 import { connect } from './wire';
 

@@ -5,6 +5,8 @@
 import { FormatError } from '../formats/error';
 import { GpuError } from '../gpu/gpu';
 import type { Problem } from '../jobs/events';
+import { errorProblem, ProblemError } from '../jobs/problem';
+import { LoraError } from '../lora/error';
 import { StorageError } from '../storage/errors';
 
 const GPU_REMEDY: Record<GpuError['code'], string> = {
@@ -15,29 +17,20 @@ const GPU_REMEDY: Record<GpuError['code'], string> = {
 	validation: 'Please report this together with the name of your GPU.'
 };
 
-export class ServiceError extends Error {
+export class ServiceError extends ProblemError {
 	override readonly name = 'ServiceError';
-	readonly problem: Problem;
-
-	constructor(problem: Problem) {
-		super(problem.message);
-		this.problem = problem;
-	}
 }
 
 /** A reply as it travels: the value, or why there is none. */
 export type Outcome<T> = { ok: true; value: T } | { ok: false; problem: Problem };
 
-export function errorProblem(code: string, where: string, message: string, values: Problem['values'] = {}): Problem {
-	return { level: 'error', code, where, values, message };
-}
-
 /** Whatever was thrown, as a problem. The codes of the lower rooms get the name of what they are about: `file.truncated`, `gpu.lost`. */
 export function asProblem(error: unknown, where: string): Problem {
-	if (error instanceof ServiceError) return error.problem;
+	if (error instanceof ProblemError) return error.problem;
 	if (error instanceof FormatError) return errorProblem(`file.${error.code}`, where, error.message, { ...error.values, at: error.where });
 	if (error instanceof GpuError) return errorProblem(`gpu.${error.code}`, 'gpu', `${error.message} ${GPU_REMEDY[error.code]}`);
 	if (error instanceof StorageError) return errorProblem(error.code, error.where, error.message, error.values);
+	if (error instanceof LoraError) return errorProblem(error.code, where, error.message, { ...error.values, at: error.where });
 	const text = error instanceof Error ? error.message : String(error);
 	return errorProblem('internal', where, `Something went wrong inside Utsushi (${where}): ${text}`, { detail: text });
 }

@@ -1,0 +1,83 @@
+/**
+ * What must hold before a run may cost anything: the pair fits together, fits the model, and the recipe is meant for the open model.
+ * Pure functions; every finding is a `Problem` with its remedy. The file itself (empty, animated, damaged) is checked where it is decoded.
+ */
+import { latentFactor, type ModelConfig } from '../diffusion/config';
+import type { Recipe } from '../recipe/recipe';
+import type { Picture, Problem } from './events';
+import { errorProblem, warningProblem } from './problem';
+
+/** Longest side that is trained on; beyond it activations alone take tens of gigabytes. */
+export const MAX_SIDE = 2048;
+
+export type ImageRole = 'original' | 'target';
+
+/** Picture sides must be multiples of this: every level of the UNet halves the latent, and the way up must meet the way down. */
+export function sizeMultiple(config: ModelConfig): number {
+	return latentFactor(config.vae) * 2 ** (config.unet.channelMult.length - 1);
+}
+
+function nearest(size: number, multiple: number): number {
+	return Math.max(multiple, Math.round(size / multiple) * multiple);
+}
+
+function checkPicture(picture: Picture, role: ImageRole, config: ModelConfig): Problem[] {
+	const { width, height, data } = picture;
+	const where = `images.${role}`;
+	const whole = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
+	if (!whole || data.length !== 4 * width * height)
+		return [errorProblem('images.empty', where, `The ${role} picture has no pixels. Choose another picture.`, { role })];
+	if (width > MAX_SIDE || height > MAX_SIDE) {
+		const message = `The ${role} picture has ${width} × ${height} pixels; at most ${MAX_SIDE} on a side can be trained. Make it smaller, best ${config.resolution} × ${config.resolution}.`;
+		return [errorProblem('images.tooLarge', where, message, { role, width, height, limit: MAX_SIDE })];
+	}
+	const multiple = sizeMultiple(config);
+	if (width % multiple !== 0 || height % multiple !== 0) {
+		const [w, h] = [nearest(width, multiple), nearest(height, multiple)];
+		const message = `The ${role} picture has ${width} × ${height} pixels, but both sides must be multiples of ${multiple} for this model. Crop or scale it to ${w} × ${h}.`;
+		return [errorProblem('images.sizeMultiple', where, message, { role, width, height, multiple, w, h })];
+	}
+	for (let i = 3; i < data.length; i += 4) {
+		if (data[i] !== 255) {
+			const message = `The ${role} picture has transparent pixels, and the model knows no transparency. Put it on a background and save it without an alpha channel.`;
+			return [errorProblem('images.transparent', where, message, { role })];
+		}
+	}
+	return [];
+}
+
+function samePixels(a: Uint8ClampedArray, b: Uint8ClampedArray): boolean {
+	for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+	return true;
+}
+
+export function checkPair(original: Picture, target: Picture, config: ModelConfig): Problem[] {
+	if (original.width !== target.width || original.height !== target.height) {
+		const values = { originalWidth: original.width, originalHeight: original.height, targetWidth: target.width, targetHeight: target.height };
+		const message = `The pictures differ in size: the original has ${original.width} × ${original.height} pixels, the target ${target.width} × ${target.height}. Both must show the same scene at the same size; crop or scale one of them.`;
+		return [errorProblem('images.sizeDiffers', 'images.target', message, values)];
+	}
+	const found = [...checkPicture(original, 'original', config), ...checkPicture(target, 'target', config)];
+	if (found.length > 0) return found;
+	if (samePixels(original.data, target.data))
+		return [
+			warningProblem(
+				'images.identical',
+				'images.target',
+				'Both pictures are the same, so there is no difference to learn. Choose the changed picture as the target.'
+			)
+		];
+	const ratio = Math.sqrt((original.width * original.height) / config.resolution ** 2);
+	if (ratio > 1.6 || ratio < 0.6) {
+		const values = { width: original.width, height: original.height, resolution: config.resolution };
+		const message = `The pictures have ${original.width} × ${original.height} pixels, but the model was made for ${config.resolution} × ${config.resolution}. Results are best near that size.`;
+		return [warningProblem('images.resolution', 'images.original', message, values)];
+	}
+	return [];
+}
+
+export function checkModel(recipe: Recipe, config: ModelConfig): Problem[] {
+	if (recipe.model.family === config.family) return [];
+	const message = `The recipe is for a model of the family “${recipe.model.family}”, but the open model is “${config.family}”. Open a model of that family, or take a preset for this one.`;
+	return [errorProblem('model.family', 'model.family', message, { wanted: recipe.model.family, given: config.family })];
+}
