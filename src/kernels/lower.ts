@@ -4,10 +4,13 @@
 import type { Gpu } from '../gpu/gpu';
 import type { Op, OpType } from '../graph/ir';
 import type { Dispatch, Target } from './dispatch';
+import { loss } from './loss';
 import type { Lowerings } from './lowering';
+import { noise } from './noise';
+import { pointwise } from './pointwise';
 
 /** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
-const table: Partial<Lowerings> = {};
+const table: Partial<Lowerings> = { ...pointwise, ...loss, ...noise };
 
 export function targetOf(gpu: Gpu): Target {
 	return {
