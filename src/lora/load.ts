@@ -1,0 +1,104 @@
+/**
+ * A LoRA file brought to a model: every module of the file is found in the UNet, its factors in our layout.
+ *
+ * Rules
+ * - All UNet modules must fit the model; a file that fits only in part is refused with counts and what it looks like, because a LoRA that
+ *   silently loses half of its modules looks like a bad LoRA.
+ * - proj_in and proj_out may come as Linear `[r, in]` or as 1×1 convolutions `[r, in, 1, 1]`: the memory is the same.
+ * - 3×3 down factors `[r, in, ky, kx]` become `[r, (ky, kx, in)]`, our order of convolution weights.
+ * - Text-encoder modules are not applied (the text encoder runs frozen); when they would change anything, a warning says so.
+ */
+import { openSafetensors } from '../formats/safetensors';
+import { bytesSource } from '../formats/source';
+import type { ByteSource } from '../formats/source';
+import type { Factors } from './init';
+import { readableNames } from './keys';
+import { LoraError } from './error';
+import { downColumns } from './modules';
+import type { NetworkModule, TargetModule } from './modules';
+import { kernelToColumns } from './layout';
+import { otherModel, readLora } from './read';
+import type { RawLora, RawModule } from './read';
+
+export interface LoadedModule extends NetworkModule, Factors {}
+
+export interface LoadedLora {
+	readonly modules: readonly LoadedModule[];
+	readonly metadata: Readonly<Record<string, string>>;
+	/** Things that are not applied, in words; not fatal. */
+	readonly warnings: readonly LoraError[];
+}
+
+function fits(raw: RawModule, target: TargetModule): boolean {
+	const kernel = target.kind === 'conv3' ? [3, 3] : [1, 1];
+	const [, inFeatures, ky = 1, kx = 1] = raw.downShape;
+	return raw.upShape[0] === target.outFeatures && inFeatures === target.inFeatures && ky === kernel[0] && kx === kernel[1];
+}
+
+async function finite(raw: RawLora, name: string): Promise<Float32Array> {
+	const data = await raw.file.readFloat32(name);
+	if (!data.every(Number.isFinite))
+		throw new LoraError('lora.notFinite', name, `The tensor ${name} holds infinities or NaN: this training collapsed. Choose another file.`);
+	return data;
+}
+
+/**
+ * @param modules all modules of the model's UNet
+ * @throws LoraError (another model, damaged, another kind), FormatError (no safetensors file)
+ */
+export async function loadLora(source: ByteSource | Uint8Array, modules: readonly TargetModule[]): Promise<LoadedLora> {
+	const raw = await readLora(await openSafetensors(source instanceof Uint8Array ? bytesSource(source) : source));
+	const byName = new Map(
+		modules.flatMap((m) => (/^(input_blocks\.[1-9]|middle_block|output_blocks)/.test(m.path) ? readableNames(m.path).map((name) => [name, m] as const) : []))
+	);
+	const unet = raw.modules.filter((m) => m.part === 'unet');
+	const found = unet.flatMap((m) => {
+		const target = byName.get(m.name);
+		return target && fits(m, target) ? [{ raw: m, target }] : [];
+	});
+	if (found.length < unet.length || unet.length === 0) throw refusal(raw, unet, found.length, byName);
+	const loaded: LoadedModule[] = [];
+	for (const { raw: m, target } of found) {
+		const stored = await finite(raw, m.down);
+		const down = target.kind === 'conv3' ? kernelToColumns(stored, m.rank, target.inFeatures) : stored.slice();
+		if (down.length !== m.rank * downColumns(target)) throw new LoraError('lora.shape', m.down, `${m.down} has an unexpected size.`);
+		const { path, kind, inFeatures, outFeatures, block } = target;
+		loaded.push({ path, kind, inFeatures, outFeatures, block, rank: m.rank, alpha: m.alpha, down, up: (await finite(raw, m.up)).slice() });
+	}
+	const order = new Map(modules.map((m, i) => [m.path, i]));
+	loaded.sort((a, b) => (order.get(a.path) ?? 0) - (order.get(b.path) ?? 0));
+	return { modules: loaded, metadata: raw.file.metadata, warnings: await textEncoderWarning(raw) };
+}
+
+function refusal(raw: RawLora, unet: readonly RawModule[], matched: number, byName: ReadonlyMap<string, TargetModule>): LoraError {
+	if (matched === 0 || matched < unet.length / 2) return otherModel(raw.looksLike, matched, unet.length);
+	const stranger = unet.find((m) => {
+		const target = byName.get(m.name);
+		return !target || !fits(m, target);
+	});
+	const values = { matched, unmatched: unet.length - matched, total: unet.length, first: stranger?.name ?? '' };
+	return new LoraError(
+		'lora.partlyOther',
+		values.first,
+		`${values.unmatched} of the ${values.total} modules of this LoRA do not fit the open model, first ${values.first}. It was made for a different variant; open that model instead.`,
+		values
+	);
+}
+
+async function textEncoderWarning(raw: RawLora): Promise<LoraError[]> {
+	const te = raw.modules.filter((m) => m.part === 'te');
+	for (const m of te) {
+		if ((await finite(raw, m.up)).some((x) => x !== 0)) {
+			const values = { modules: te.length };
+			return [
+				new LoraError(
+					'lora.textEncoderIgnored',
+					m.name,
+					`The ${te.length} text-encoder modules of this LoRA are not applied here, only its UNet modules.`,
+					values
+				)
+			];
+		}
+	}
+	return [];
+}
