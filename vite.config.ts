@@ -4,13 +4,13 @@
  */
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
-import { budget } from './tools/vite/budget';
-import { offline } from './tools/vite/offline';
+import { budget } from './tools/vite/budget.ts';
+import { offline } from './tools/vite/offline.ts';
 
 export default defineConfig(({ isSsrBuild }) => ({
 	// Relative, so that the built app may lie in any folder of a static host.
 	base: './',
-	plugins: [svelte(), budget(), offline()],
+	plugins: [svelte({ configFile: false }), budget(), offline()],
 	publicDir: isSsrBuild ? false : 'public',
 	worker: { format: 'es' },
 	build: {

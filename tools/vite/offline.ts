@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { build, type Plugin } from 'vite';
-import { metaPolicy } from '../../src/service/headers';
+import { metaPolicy } from '../../src/service/headers.ts';
 
 const WORKER = 'src/app/sw.ts';
 
