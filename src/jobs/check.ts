@@ -26,21 +26,21 @@ function checkPicture(picture: Picture, role: ImageRole, config: ModelConfig): P
 	const where = `images.${role}`;
 	const whole = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;
 	if (!whole || data.length !== 4 * width * height)
-		return [errorProblem('images.empty', where, `The ${role} picture has no pixels. Choose another picture.`, { role })];
+		return [errorProblem('pair.empty', where, `The ${role} picture has no pixels. Choose another picture.`, { which: role })];
 	if (width > MAX_SIDE || height > MAX_SIDE) {
 		const message = `The ${role} picture has ${width} × ${height} pixels; at most ${MAX_SIDE} on a side can be trained. Make it smaller, best ${config.resolution} × ${config.resolution}.`;
-		return [errorProblem('images.tooLarge', where, message, { role, width, height, limit: MAX_SIDE })];
+		return [errorProblem('pair.tooLarge', where, message, { which: role, width, height, limit: MAX_SIDE })];
 	}
 	const multiple = sizeMultiple(config);
 	if (width % multiple !== 0 || height % multiple !== 0) {
 		const [w, h] = [nearest(width, multiple), nearest(height, multiple)];
 		const message = `The ${role} picture has ${width} × ${height} pixels, but both sides must be multiples of ${multiple} for this model. Crop or scale it to ${w} × ${h}.`;
-		return [errorProblem('images.sizeMultiple', where, message, { role, width, height, multiple, w, h })];
+		return [errorProblem('pair.multiple', where, message, { which: role, width, height, step: multiple, w, h })];
 	}
 	for (let i = 3; i < data.length; i += 4) {
 		if (data[i] !== 255) {
 			const message = `The ${role} picture has transparent pixels, and the model knows no transparency. Put it on a background and save it without an alpha channel.`;
-			return [errorProblem('images.transparent', where, message, { role })];
+			return [errorProblem('pair.alpha', where, message, { which: role })];
 		}
 	}
 	return [];
@@ -53,25 +53,21 @@ function samePixels(a: Uint8ClampedArray, b: Uint8ClampedArray): boolean {
 
 export function checkPair(original: Picture, target: Picture, config: ModelConfig): Problem[] {
 	if (original.width !== target.width || original.height !== target.height) {
-		const values = { originalWidth: original.width, originalHeight: original.height, targetWidth: target.width, targetHeight: target.height };
+		const values = { width: original.width, height: original.height, width2: target.width, height2: target.height };
 		const message = `The pictures differ in size: the original has ${original.width} × ${original.height} pixels, the target ${target.width} × ${target.height}. Both must show the same scene at the same size; crop or scale one of them.`;
-		return [errorProblem('images.sizeDiffers', 'images.target', message, values)];
+		return [errorProblem('pair.sizes', 'images.target', message, values)];
 	}
 	const found = [...checkPicture(original, 'original', config), ...checkPicture(target, 'target', config)];
 	if (found.length > 0) return found;
 	if (samePixels(original.data, target.data))
 		return [
-			warningProblem(
-				'images.identical',
-				'images.target',
-				'Both pictures are the same, so there is no difference to learn. Choose the changed picture as the target.'
-			)
+			warningProblem('pair.same', 'images.target', 'Both pictures are the same, so there is no difference to learn. Choose the changed picture as the target.')
 		];
 	const ratio = Math.sqrt((original.width * original.height) / config.resolution ** 2);
 	if (ratio > 1.6 || ratio < 0.6) {
 		const values = { width: original.width, height: original.height, resolution: config.resolution };
 		const message = `The pictures have ${original.width} × ${original.height} pixels, but the model was made for ${config.resolution} × ${config.resolution}. Results are best near that size.`;
-		return [warningProblem('images.resolution', 'images.original', message, values)];
+		return [warningProblem(ratio > 1 ? 'pair.large' : 'pair.small', 'images.original', message, values)];
 	}
 	return [];
 }

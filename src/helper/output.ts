@@ -1,0 +1,133 @@
+/**
+ * How a run shows itself: one line that rewrites itself on a terminal, plain lines in a pipe, JSON lines with --json. Problems and
+ * progress go to stderr unless they are the result (JSON), so that stdout stays usable.
+ */
+import type { EventMessage, Problem, RunEvent } from '../service/protocol';
+
+export interface Streams {
+	out(text: string): void;
+	err(text: string): void;
+	/** Whether stderr is a terminal. */
+	terminal: boolean;
+	/** Columns of the terminal. */
+	columns(): number;
+}
+
+export function problemLine(problem: Problem): string {
+	return `${problem.level === 'error' ? 'Error' : 'Warning'}: ${problem.message}`;
+}
+
+function duration(seconds: number): string {
+	const s = Math.max(0, Math.round(seconds));
+	if (s < 60) return `${s} s`;
+	if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, '0')} s`;
+	return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, '0')} min`;
+}
+
+const PASS = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' } as const;
+const VERDICT = { notYet: 'learning', converged: 'converged', collapsing: 'collapsing' } as const;
+const STATE: Partial<Record<Extract<RunEvent, { type: 'state' }>['state'], string>> = {
+	preparing: 'Preparing',
+	encoding: 'Encoding prompts and pictures',
+	compiling: 'Building the training step',
+	sampling: 'Drawing the strip',
+	saving: 'Saving'
+};
+
+/** One event in words; `saved` names the file a picture or LoRA went to. undefined: nothing worth a line. */
+export function describe(event: RunEvent, saved?: string): string | undefined {
+	switch (event.type) {
+		case 'state': {
+			const text = STATE[event.state];
+			return text === undefined ? undefined : `${text}${event.pass ? `, ${PASS[event.pass].toLowerCase()}` : ''}…`;
+		}
+		case 'progress':
+			return `${PASS[event.pass]}: step ${event.step}/${event.steps} · loss ${event.lossAverage.toPrecision(3)} · ${event.stepsPerSecond.toFixed(2)} it/s · ${duration(event.etaSeconds)} left`;
+		case 'probe':
+			return `Probe at step ${event.step}: ${event.now.toPrecision(3)} (without the network ${event.base.toPrecision(3)}) · ${VERDICT[event.verdict]}`;
+		case 'memory':
+			return `${PASS[event.pass]}: ${Math.round(event.allocated / 2 ** 20)} MB of GPU memory`;
+		case 'file':
+			return `Wrote ${saved ?? event.name}`;
+		case 'preview':
+			return saved === undefined ? undefined : `Preview at step ${event.step}: ${saved}`;
+		case 'stripCell':
+			return saved === undefined ? undefined : `Strength ${event.strength}, seed ${event.seed}: ${saved}`;
+		case 'warning':
+			return problemLine(event.problem);
+		case 'sampleStep':
+			return `Sampling: step ${event.step}/${event.steps}`;
+		case 'ended':
+			if (event.problem) return problemLine(event.problem);
+			return event.outcome === 'stopped' ? 'Stopped.' : undefined;
+	}
+}
+
+export interface Reporter {
+	event(message: EventMessage, saved?: string): void;
+	problem(problem: Problem): void;
+	/** Ends a line that is being rewritten. */
+	close(): void;
+}
+
+/** Seconds between progress lines in a pipe. */
+const PLAIN_INTERVAL = 5;
+
+export function textReporter(streams: Streams, now: () => number = Date.now): Reporter {
+	let live = '';
+	let lastPlain = -Infinity;
+	const clear = (): void => {
+		if (live) streams.err('\r\u001b[2K');
+		live = '';
+	};
+	const line = (text: string): void => {
+		clear();
+		streams.err(`${text}\n`);
+	};
+	return {
+		event({ event }, saved) {
+			const text = describe(event, saved);
+			if (text === undefined) return;
+			if (event.type !== 'progress' && event.type !== 'sampleStep') return line(text);
+			if (streams.terminal) {
+				live = text.slice(0, Math.max(20, streams.columns() - 1));
+				streams.err(`\r\u001b[2K${live}`);
+				return;
+			}
+			const last = event.step === event.steps;
+			if (!last && now() - lastPlain < PLAIN_INTERVAL * 1000) return;
+			lastPlain = now();
+			line(text);
+		},
+		problem: (problem) => line(problemLine(problem)),
+		close() {
+			if (live) streams.err('\n');
+			live = '';
+		}
+	};
+}
+
+/** The event as JSON: pixels and bytes are replaced by the name of the file they went to. */
+export function eventJson({ seq, time, event }: EventMessage, saved?: string): Record<string, unknown> {
+	const head = { seq, time };
+	switch (event.type) {
+		case 'preview':
+		case 'stripCell': {
+			const { picture, ...rest } = event;
+			return { ...head, ...rest, width: picture.width, height: picture.height, file: saved ?? null };
+		}
+		case 'file':
+			return { ...head, ...event, bytes: event.bytes.byteLength, file: saved ?? null };
+		default:
+			return { ...head, ...event };
+	}
+}
+
+export function jsonReporter(streams: Streams): Reporter {
+	const line = (value: unknown): void => streams.out(`${JSON.stringify(value)}\n`);
+	return {
+		event: (message, saved) => line(eventJson(message, saved)),
+		problem: (problem) => line({ type: 'problem', problem }),
+		close: () => undefined
+	};
+}

@@ -1,0 +1,55 @@
+/** `utsushi sample`: one picture from a model and any number of LoRAs. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { encodePng } from '../formats/png';
+import { asStorageError } from '../storage/errors';
+import type { SampleCommand } from './arguments';
+import { EXIT, type Context, type ExitCode } from './exit';
+import { modelSource, withTrainer } from './trainer';
+import { textReporter } from './output';
+import { fileSize } from './recipeFile';
+
+const RUN = 'sample';
+
+/** The settings in the form WebUI writes and reads them. */
+function parameters(command: SampleCommand, size: { width: number; height: number }, model: string): string {
+	const sampler = command.sampler === 'ddim' ? 'DDIM' : 'Euler a';
+	const negative = command.negative ? `\nNegative prompt: ${command.negative}` : '';
+	return `${command.prompt}${negative}\nSteps: ${command.steps}, Sampler: ${sampler}, CFG scale: ${command.cfg}, Seed: ${command.seed}, Size: ${size.width}x${size.height}, Model: ${model}`;
+}
+
+export async function sample(command: SampleCommand, context: Context): Promise<ExitCode> {
+	const source = await modelSource(command.model ?? context.installation.bundled('models/mini.safetensors'));
+	const loras: { bytes: ArrayBuffer; strength: number }[] = [];
+	for (const { file, strength } of command.loras) {
+		await fileSize(file, '--lora');
+		const bytes = await readFile(file);
+		loras.push({ bytes: new Uint8Array(bytes).buffer, strength });
+	}
+	const reporter = textReporter(context.streams);
+	return withTrainer(async (client) => {
+		const model = await client.request({ type: 'openModel', source });
+		const size = command.size ?? { width: model.resolution, height: model.resolution };
+		const unsubscribe = client.subscribe((message) => {
+			// The reply itself says how it ended.
+			if (message.run === RUN && message.event.type !== 'ended') reporter.event(message);
+		});
+		const release = context.onInterrupt(() => void client.request({ type: 'cancel', run: RUN }).catch(() => undefined));
+		try {
+			const { prompt, negative, seed, steps, cfg, sampler } = command;
+			const picture = await client.request({
+				type: 'sample',
+				run: RUN,
+				request: { modelId: model.modelId, prompt, negative, seed, steps, cfg, sampler, ...size, loras }
+			});
+			await writeFile(command.out, encodePng(picture, [['parameters', parameters(command, size, model.name)]])).catch((error: unknown) => {
+				throw asStorageError(error, command.out);
+			});
+		} finally {
+			unsubscribe();
+			release();
+			reporter.close();
+		}
+		context.streams.out(`${command.out}\n`);
+		return EXIT.done;
+	});
+}
