@@ -75,5 +75,6 @@ export function deriveBackports(sources, codename) {
 	const base = sources.find((source) => active(source) && words(source, 'suites').includes(codename) && words(source, 'components').includes('main'));
 	if (!base) return undefined;
 	const derived = new Map([...base, ['types', 'deb'], ['suites', `${codename}-backports`], ['components', 'main']]);
-	return [...derived].map(([field, value]) => `${field.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())}: ${value}\n`).join('');
+	const titled = (/** @type {string} */ field) => (field === 'uris' ? 'URIs' : field.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase()));
+	return [...derived].map(([field, value]) => `${titled(field)}: ${value}\n`).join('');
 }
