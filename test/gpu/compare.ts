@@ -22,6 +22,13 @@ export const machines: readonly { readonly name: string; readonly options: OpenO
 
 export type Storage = 'f32' | 'f16';
 
+/** Every machine with every storage that makes a difference on it: f32 looks the same with and without shader-f16. */
+export const everywhere = machines.flatMap(({ name, options }) =>
+	(['f32', 'f16'] as const)
+		.filter((storage) => storage === 'f16' || options.f16 !== false)
+		.map((storage: Storage) => ({ name: `${name}, ${storage}`, options, storage }))
+);
+
 /** Half the spacing of halves, relative: what storing a result costs. */
 export const HALF_ULP = 2 ** -11;
 

@@ -1,11 +1,8 @@
 /** Losses and their gradients against the interpreter. */
 import { describe, it } from 'vitest';
-import { Case, expectClose, machines, type Storage } from './compare';
+import { Case, everywhere, expectClose } from './compare';
 
 const kinds = ['mse', 'l1', 'smoothL1'] as const;
-const everywhere = machines.flatMap(({ name, options }) =>
-	(['f32', 'f16'] as const).map((storage: Storage) => ({ name: `${name}, ${storage}`, options, storage }))
-);
 
 describe.each(everywhere)('$name', ({ options, storage }) => {
 	it.each([{ shape: [2, 16, 16, 4] }, { shape: [3, 5, 7, 4] }])('losses of $shape and their gradients', async ({ shape }) => {

@@ -1,12 +1,9 @@
 /** Pointwise kernels against the interpreter, on every kind of machine and storage. */
 import { describe, expect, it } from 'vitest';
-import { Case, compare, expectClose, machines, type Storage } from './compare';
+import { Case, compare, everywhere, expectClose } from './compare';
 
 /** Sixteen f32 roundings: what a short chain of correctly rounded operations may cost. */
 const TIGHT = 16 * 2 ** -24;
-
-const storages: readonly Storage[] = ['f32', 'f16'];
-const everywhere = machines.flatMap(({ name, options }) => storages.map((storage) => ({ name: `${name}, ${storage}`, options, storage })));
 
 describe.each(everywhere)('$name', ({ options, storage }) => {
 	it('add, scale, cast, silu and their gradients', async () => {

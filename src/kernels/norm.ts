@@ -1,0 +1,187 @@
+/**
+ * GroupNorm(+SiLU) and LayerNorm, forward and input gradient (gamma and beta are frozen).
+ *
+ * Rule: a picture whose blocks of channels fit one workgroup's patience is normalised in one dispatch; a taller one in three small ones
+ * (per-chunk sums, merge, apply), so that one 128×128×320 picture still fills a GPU. No atomics: sums merge in a fixed order.
+ */
+import type { GroupNormGradOp, GroupNormOp, LayerNormGradOp, LayerNormOp, Value } from '../graph/ir';
+import type { Binding, Dispatch, Scratch, Target } from './dispatch';
+import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
+import { flatDispatch, quadColumns } from './pointwise';
+
+const FAMILY = 'norm';
+
+/** Quads of one block (rows × quads across) beyond which a single workgroup would work too long alone. */
+const ONE_WORKGROUP_QUADS = 8192;
+const CHUNK_ROWS = 256;
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+const totalBytes = (bindings: readonly Binding[]): number => bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0);
+
+interface Shape {
+	readonly batch: number;
+	readonly rows: number;
+	readonly columns: number;
+	/** Channels of a group. */
+	readonly group: number;
+	/** Quads and groups of a block: the fewest channels that are whole quads and whole groups. */
+	readonly block: number;
+	readonly blockGroups: number;
+	readonly blocks: number;
+}
+
+function shapeOf(x: Value, groups: number): Shape {
+	const columns = quadColumns(x);
+	const batch = x.shape[0] ?? 1;
+	const group = (columns * 4) / groups;
+	if (!Number.isInteger(group)) throw new Error(`${x.name}: ${columns * 4} channels do not divide into ${groups} groups.`);
+	const block = group / gcd(group, 4);
+	return { batch, rows: elementsOf(x) / (columns * 4) / batch, columns, group, block, blockGroups: (block * 4) / group, blocks: columns / block };
+}
+
+interface GroupNormWork {
+	readonly op: GroupNormOp | GroupNormGradOp;
+	readonly shape: Shape;
+	readonly conditions: Readonly<Record<string, boolean>>;
+	readonly label: string;
+	readonly eps: number;
+	/** Floating-point operations of the whole. */
+	readonly flops: number;
+}
+
+function lowerGroupNorm(op: GroupNormOp | GroupNormGradOp, target: Target): Dispatch[] {
+	const gradient = op.type === 'groupNormGrad';
+	const shape = shapeOf(op.x, op.groups);
+	if (op.gamma.dtype !== op.beta.dtype) throw new Error(`${op.out.name}: gamma and beta are stored differently.`);
+	const work: GroupNormWork = {
+		op,
+		shape,
+		conditions: {
+			...halves(target, { x: op.x, weight: op.gamma, out: op.out, ...(gradient ? { dy: op.dy } : {}) }),
+			silu: op.silu,
+			gradient
+		},
+		label: labelOf(op.type, op.out),
+		eps: gradient ? 0 : op.eps,
+		flops: elementsOf(op.x) * ((gradient ? 10 : 7) + (op.silu ? (gradient ? 14 : 6) : 0))
+	};
+	return target.software || shape.rows * shape.block <= ONE_WORKGROUP_QUADS ? [inOne(work, target)] : inThree(work, target);
+}
+
+function inOne({ op, shape, conditions, label, eps, flops }: GroupNormWork, target: Target): Dispatch {
+	const gradient = op.type === 'groupNormGrad';
+	const jobs = shape.batch * shape.blocks;
+	const workgroup = target.software ? 8 : Math.min(256, target.maxWorkgroupInvocations);
+	if (!target.software && shape.block > workgroup) throw new Error(`${label}: groups of ${shape.group} channels are too wide.`);
+	// beta is only read to recompute the SiLU; it stays bound so that both cases share one layout.
+	const bindings = [read(op.x), read(op.gamma), read(op.beta), ...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats)]), write(op.out)];
+	return {
+		shader: 'group_norm',
+		conditions: { ...conditions, software: target.software },
+		constants: { WORKGROUP: workgroup },
+		bindings,
+		params: packParams(
+			shape.rows,
+			shape.columns,
+			shape.group,
+			shape.block,
+			shape.blockGroups,
+			shape.blocks,
+			jobs,
+			{ f32: 1 / (shape.rows * shape.group) },
+			{ f32: eps }
+		),
+		workgroups: [target.software ? Math.ceil(jobs / workgroup) : jobs, 1, 1],
+		label,
+		family: FAMILY,
+		flops,
+		bytes: totalBytes(bindings)
+	};
+}
+
+function inThree({ op, shape, conditions, label, eps, flops }: GroupNormWork, target: Target): Dispatch[] {
+	const gradient = op.type === 'groupNormGrad';
+	const { batch, rows, columns, group } = shape;
+	const chunks = Math.ceil(rows / CHUNK_ROWS);
+	const sums: Scratch = { scratch: 'groupNorm.sums', elements: batch * chunks * 2 * columns * 4, dtype: 'f32' };
+	const means: Scratch = { scratch: 'groupNorm.means', elements: batch * op.groups * 2, dtype: 'f32' };
+	const partialBindings = [read(op.x), write(sums), ...(gradient ? [read(op.dy), read(op.stats), read(op.gamma), read(op.beta)] : [])];
+	const lanes = target.maxWorkgroupInvocations >= 256 ? 16 : 8;
+	const partial: Dispatch = {
+		shader: 'group_norm_partial',
+		conditions,
+		constants: { COLUMNS: 16, LANES: lanes },
+		bindings: partialBindings,
+		params: packParams(rows, columns, CHUNK_ROWS, chunks, group, op.groups),
+		workgroups: [Math.ceil(columns / 16), chunks, batch],
+		label,
+		family: FAMILY,
+		flops: flops / 2,
+		bytes: totalBytes(partialBindings)
+	};
+	const merged = gradient ? means : op.stats;
+	const merge: Dispatch = {
+		shader: 'group_norm_merge',
+		conditions: { gradient },
+		constants: { LANES: 64 },
+		bindings: [read(sums), write(merged)],
+		params: packParams(rows, columns * 4, CHUNK_ROWS, chunks, group, op.groups, { f32: 1 / (rows * group) }, { f32: eps }),
+		workgroups: [op.groups, batch, 1],
+		label,
+		family: FAMILY,
+		flops: 6 * sums.elements,
+		bytes: bytesOf(sums) + bytesOf(merged)
+	};
+	const quads = elementsOf(op.x) / 4;
+	const apply = flatDispatch(
+		{
+			shader: 'group_norm_apply',
+			conditions,
+			bindings: [read(op.x), read(op.gamma), read(op.beta), read(op.stats), ...(gradient ? [read(op.dy), read(means)] : []), write(op.out)],
+			params: packParams(quads, rows, columns, group, op.groups),
+			count: quads,
+			work: flops / 2 / quads,
+			label,
+			family: FAMILY
+		},
+		target
+	);
+	return [partial, merge, apply];
+}
+
+function lowerLayerNorm(op: LayerNormOp | LayerNormGradOp, target: Target): Dispatch[] {
+	const gradient = op.type === 'layerNormGrad';
+	const columns = quadColumns(op.x);
+	const rows = elementsOf(op.x) / (columns * 4);
+	const lanes = target.software ? 1 : 32;
+	const height = 8;
+	const groups = Math.ceil(rows / height);
+	const y = Math.ceil(groups / target.maxWorkgroupsPerDimension);
+	if (!gradient && op.gamma.dtype !== op.beta.dtype) throw new Error(`${op.out.name}: gamma and beta are stored differently.`);
+	const bindings = [read(op.x), read(op.gamma), ...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats), read(op.beta)]), write(op.out)];
+	return [
+		{
+			shader: 'layer_norm',
+			conditions: {
+				...halves(target, { x: op.x, weight: op.gamma, out: op.out, ...(gradient ? { dy: op.dy } : {}) }),
+				gradient,
+				software: target.software
+			},
+			constants: { LANES: lanes, ROWS: height },
+			bindings,
+			params: packParams(rows, columns, { f32: 1 / (columns * 4) }, { f32: gradient ? 0 : op.eps }),
+			workgroups: [Math.ceil(groups / y), y, 1],
+			label: labelOf(op.type, op.out),
+			family: FAMILY,
+			flops: elementsOf(op.x) * (gradient ? 10 : 7),
+			bytes: totalBytes(bindings)
+		}
+	];
+}
+
+export const norm = {
+	groupNorm: lowerGroupNorm,
+	groupNormGrad: lowerGroupNorm,
+	layerNorm: lowerLayerNorm,
+	layerNormGrad: lowerLayerNorm
+} satisfies Partial<Lowerings>;
