@@ -61,6 +61,7 @@ describe('imports', () => {
 
 	test.each([
 		['src/app/x.ts', "import type { Row } from '../storage/db'", 'src/storage/db.ts'],
+		['src/app/x.ts', "const { open } = await import('../storage/db')", 'src/storage/db.ts'],
 		['src/formats/node.ts', "import { open } from 'node:fs/promises'", undefined],
 		['src/kernels/x.ts', "import { a } from '../gpu/gpu'", 'src/gpu/gpu.ts']
 	])('%s may: %s', (file, source, target) => {
