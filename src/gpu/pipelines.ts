@@ -5,7 +5,7 @@
  * already compiling is joined, not compiled twice; an error names the shader and shows the offending line.
  */
 import { GpuError, type Gpu } from './gpu';
-import { shaderName, shaderText, type ShaderRequest } from './shaders';
+import { shaderName, shaderText, type BindingAccess, type ShaderRequest } from './shaders';
 
 export interface Pipeline {
 	readonly pipeline: GPUComputePipeline;
@@ -45,24 +45,24 @@ export class PipelineCache {
 		return pending;
 	}
 
-	#layout(access: readonly ('read' | 'read_write')[]): GPUBindGroupLayout {
-		const key = access.join(' ');
+	#layout(access: BindingAccess): GPUBindGroupLayout {
+		const key = Array.from(access, (mode) => mode ?? '-').join(' ');
 		let layout = this.#layouts.get(key);
 		if (!layout) {
 			layout = this.gpu.device.createBindGroupLayout({
 				label: key,
-				entries: access.map((mode, binding) => ({
-					binding,
-					visibility: GPUShaderStage.COMPUTE,
-					buffer: { type: mode === 'read' ? ('read-only-storage' as const) : ('storage' as const) }
-				}))
+				entries: access.flatMap((mode, binding) =>
+					mode === undefined
+						? []
+						: [{ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: mode === 'read' ? ('read-only-storage' as const) : ('storage' as const) } }]
+				)
 			});
 			this.#layouts.set(key, layout);
 		}
 		return layout;
 	}
 
-	async #compile(name: string, code: string, access: readonly ('read' | 'read_write')[]): Promise<Pipeline> {
+	async #compile(name: string, code: string, access: BindingAccess): Promise<Pipeline> {
 		const { device } = this.gpu;
 		const storageLayout = this.#layout(access);
 		device.pushErrorScope('validation');

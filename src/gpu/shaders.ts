@@ -9,12 +9,15 @@
  */
 import { link } from 'wesl';
 
+/** By binding number; numbers that a variant leaves out are undefined. */
+export type BindingAccess = readonly ('read' | 'read_write' | undefined)[];
+
 export interface ShaderRequest {
 	/** `shaders/<shader>.wesl`. */
 	readonly shader: string;
 	readonly conditions: Readonly<Record<string, boolean>>;
 	readonly constants: Readonly<Record<string, number>>;
-	readonly access: readonly ('read' | 'read_write')[];
+	readonly access: BindingAccess;
 }
 
 const files = import.meta.glob<string>('/shaders/*.wesl', { query: '?raw', eager: true, import: 'default' });
@@ -33,7 +36,7 @@ function sorted(record: Readonly<Record<string, boolean | number>>): string {
 
 /** A short name for people: `gemm[x_half,w_half,TILE=64]`. Also the key of the link cache. */
 export function shaderName(request: ShaderRequest): string {
-	return `${request.shader}[${[sorted(request.conditions), sorted(request.constants), request.access.map((a) => (a === 'read' ? 'r' : 'w')).join('')].join(';')}]`;
+	return `${request.shader}[${[sorted(request.conditions), sorted(request.constants), Array.from(request.access, (a) => (a ? (a === 'read' ? 'r' : 'w') : '-')).join('')].join(';')}]`;
 }
 
 /** Linked WGSL. Throws with the shader's name when the file is missing or does not parse. */

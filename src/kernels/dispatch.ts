@@ -19,6 +19,8 @@ export type Slot = Value | Scratch;
 export interface Binding {
 	readonly slot: Slot;
 	readonly access: 'read' | 'write' | 'readWrite';
+	/** Its number in the shader where that is not its place in the list, for kernels with optional bindings. */
+	readonly binding?: number;
 }
 
 export interface Dispatch {

@@ -4,13 +4,15 @@
 import type { Gpu } from '../gpu/gpu';
 import type { Op, OpType } from '../graph/ir';
 import type { Dispatch, Target } from './dispatch';
+import { gemm } from './gemm';
 import { loss } from './loss';
 import type { Lowerings } from './lowering';
 import { noise } from './noise';
+import { norm } from './norm';
 import { pointwise } from './pointwise';
 
 /** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
-const table: Partial<Lowerings> = { ...pointwise, ...loss, ...noise };
+const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...loss, ...noise, ...norm };
 
 export function targetOf(gpu: Gpu): Target {
 	return {

@@ -7,9 +7,9 @@
 import { ALIGNMENT, alignUp, allocate, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 import { pipelinesOf } from '../gpu/pipelines';
-import type { Graph, Value } from '../graph/ir';
+import type { Graph, Op, Value } from '../graph/ir';
 import { halvesToFloats } from '../formats/half';
-import type { Dispatch, Slot } from './dispatch';
+import type { Dispatch, Slot, Target } from './dispatch';
 import type { FactorStore } from './factors';
 import { lower, targetOf } from './lower';
 import { elementsOf } from './lowering';
@@ -28,6 +28,8 @@ export interface CompileOptions {
 	readonly onProgress?: (done: number, total: number) => void;
 	/** Small values copied into a ring after every run. */
 	readonly history?: readonly Value[];
+	/** Instead of the table in `lower.ts`: tests and measurements choose kernels with it. */
+	readonly lower?: (op: Op, target: Target) => Dispatch[];
 }
 
 export interface ProgramSummary {
@@ -71,7 +73,7 @@ export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): 
 	await Promise.all(options.factors.map((store) => store.ready()));
 	const target = targetOf(gpu);
 	const external = findExternal(graph, options.weights, options.factors, options.gradients ?? new Map());
-	const dispatches = graph.ops.flatMap((op) => lower(op, target));
+	const dispatches = graph.ops.flatMap((op) => (options.lower ?? lower)(op, target));
 	const steps = separate(dispatches, external.homes, external.inputs);
 
 	const outside = (slot: Slot): boolean => external.homes.has(slot) || external.inputs.has(slot as Value);
@@ -175,13 +177,17 @@ async function prepare(
 		steps.map(async (step, index): Promise<Ready> => {
 			if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
 			const places = step.bindings.map((binding) => homeOf(homes, binding.slot));
-			const access = step.bindings.map((binding, i) => (binding.access === 'read' && !places[i]?.writable ? ('read' as const) : ('read_write' as const)));
+			const access: ('read' | 'read_write' | undefined)[] = [];
+			step.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' && !places[i]?.writable ? 'read' : 'read_write'));
 			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access });
 			distinct.add(pipeline);
 			const group = gpu.device.createBindGroup({
 				label: step.label,
 				layout: storageLayout,
-				entries: places.map((home, binding) => ({ binding, resource: { buffer: home.buffer, offset: home.offset, size: home.bytes } }))
+				entries: places.map((home, i) => ({
+					binding: step.bindings[i]?.binding ?? i,
+					resource: { buffer: home.buffer, offset: home.offset, size: home.bytes }
+				}))
 			});
 			onProgress?.(++done, steps.length);
 			return { step, pipeline, group, paramOffset: paramOffsets[index] ?? 0 };

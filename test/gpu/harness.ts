@@ -8,7 +8,7 @@ import { openGpu, type Gpu, type OpenOptions } from '../../src/gpu/gpu';
 import { dawn } from '../../src/gpu/node';
 import type { Graph, Value } from '../../src/graph/ir';
 import { FactorStore } from '../../src/kernels/factors';
-import { compile, type Program } from '../../src/kernels/program';
+import { compile, type CompileOptions, type Program } from '../../src/kernels/program';
 import { WeightStore } from '../../src/kernels/weights';
 
 export type Feed = Float32Array | Uint32Array;
@@ -40,7 +40,12 @@ export interface Bench {
 }
 
 /** Stores filled from the feeds, the program compiled, the inputs written. */
-export async function prepareGraph(gpu: Gpu, graph: Graph, feeds: ReadonlyMap<Value, Feed>, gradients?: ReadonlyMap<Value, Value>): Promise<Bench> {
+export async function prepareGraph(
+	gpu: Gpu,
+	graph: Graph,
+	feeds: ReadonlyMap<Value, Feed>,
+	extra: Pick<CompileOptions, 'gradients' | 'history' | 'lower'> = {}
+): Promise<Bench> {
 	const constants = [...feeds].filter(([value]) => value.kind === 'constant');
 	const parameters = [...feeds].filter(([value]) => value.kind === 'parameter');
 	const weights = new WeightStore(gpu, constants.some(([value]) => value.dtype === 'f16') ? 'f16' : 'f32');
@@ -52,7 +57,7 @@ export async function prepareGraph(gpu: Gpu, graph: Graph, feeds: ReadonlyMap<Va
 	);
 	await factors.ready();
 	for (const [value, data] of parameters) await factors.write(value.name, new Float32Array(data));
-	const program = await compile(gpu, graph, { weights, factors: [factors], ...(gradients ? { gradients } : {}) });
+	const program = await compile(gpu, graph, { weights, factors: [factors], ...extra });
 	for (const [value, data] of feeds) if (value.kind === 'input') program.write(value, data);
 	return {
 		program,

@@ -1,0 +1,265 @@
+/**
+ * Matrix products: every linear layer, convolution, LoRA term and factor gradient.
+ *
+ * One op becomes one dispatch, unless it has more terms than may be bound at once (then a chain, each adding the one before as an f32
+ * residual) or too little parallelism for its long reduction (then slices of K in a first dispatch and their sum in a second; the order of
+ * additions is fixed, so results repeat bit by bit).
+ */
+import type { GemmOp, GemmTerm, Scale, Value } from '../graph/ir';
+import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
+import { bytesOf, elementsOf, flatWorkgroups, halves, read, scaleParams, write, type Lowerings } from './lowering';
+import { chooseSplit, chooseTile, coverOf, type Tile } from './tiles';
+
+export const gemm = { gemm: (op, target) => lowerGemm(op, target) } satisfies Partial<Lowerings>;
+
+const MAX_TERMS = 4;
+const REDUCE_WORKGROUP = 64;
+
+const A_MODES = { rows: 0, cols: 1, conv: 2, convTransposed: 3 } as const;
+const B_MODES = { nk: 0, kn: 1, convWeightTransposed: 2, convPatches: 3 } as const;
+
+/** One dispatch's share of an op: some of the terms, and what follows their sum. */
+interface Part {
+	readonly m: number;
+	readonly n: number;
+	readonly terms: readonly GemmTerm[];
+	readonly scale: Scale | undefined;
+	readonly bias: Value | undefined;
+	readonly rowBias: Value | undefined;
+	readonly residual: Slot | undefined;
+	readonly out: Slot;
+	readonly name: string;
+}
+
+/** A kernel shape chosen by the caller instead of the heuristic; `split` slices of K (1: none). */
+export interface GemmChoice {
+	readonly tile: Tile;
+	readonly split: number;
+}
+
+/** `choice` is for tests and measurements. */
+export function lowerGemm(op: GemmOp, target: Target, choice?: GemmChoice): Dispatch[] {
+	if (op.n % 4 !== 0) throw new Error(`gemm ${op.out.name}: n = ${op.n} is not a multiple of 4.`);
+	const dispatches: Dispatch[] = [];
+	const limit = Math.max(1, Math.min(MAX_TERMS, Math.floor((target.maxStorageBuffers - 4) / 2)));
+	let residual: Slot | undefined = op.residual;
+	for (let start = 0; start < op.terms.length; start += limit) {
+		const last = start + limit >= op.terms.length;
+		// The scale applies to the sum of all terms, so each part scales its own and adds what came before as it is.
+		const part: Part = {
+			m: op.m,
+			n: op.n,
+			terms: op.terms.slice(start, start + limit),
+			scale: op.scale,
+			bias: last ? op.bias : undefined,
+			rowBias: last ? op.rowBias : undefined,
+			residual,
+			out: last ? op.out : { scratch: `${op.out.name} (terms before ${start + limit})`, elements: op.m * op.n, dtype: 'f32' },
+			name: op.out.name
+		};
+		dispatches.push(...lowerPart(part, target, choice));
+		residual = part.out;
+	}
+	return dispatches;
+}
+
+function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): Dispatch[] {
+	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0) };
+	const tile = choice?.tile ?? chooseTile(problem, target);
+	const split = choice?.split ?? chooseSplit(tile, problem);
+	const cover = coverOf(tile);
+	const grid: [number, number] = [Math.ceil(part.n / cover.columns), Math.ceil(part.m / cover.rows)];
+	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
+	const common = { family: familyOf(part), flops: 2 * problem.m * problem.n * problem.k };
+	const terms = part.terms.map((term) => ({ term, layout: layoutOf(term, part) }));
+	if (split <= 1 || tile.kind === 'fat') {
+		const { bindings, conditions } = finish(part, target);
+		return [
+			{
+				...common,
+				shader: tile.kind === 'fat' ? 'gemm_fat' : 'gemm_tile',
+				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile) },
+				constants: { ...modeConstants(part.terms), ...tileConstants(tile) },
+				bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...bindings],
+				params: packParams(part, terms, 0),
+				workgroups: [grid[0], grid[1], 1],
+				label: `gemm ${part.name} ${part.m}×${part.n}×${problem.k} ${tile.name}`,
+				bytes: trafficOf(part)
+			}
+		];
+	}
+	const steps = terms.reduce((sum, { layout }) => sum + layout.segments * Math.ceil(layout.length / tile.bk), 0);
+	const perSlice = Math.ceil(steps / split);
+	const slices = Math.ceil(steps / perSlice);
+	const partials: Scratch = { scratch: `${part.name} (slices of K)`, elements: slices * part.m * part.n, dtype: 'f32' };
+	const bare = { ...part, bias: undefined, rowBias: undefined, residual: undefined, out: partials };
+	const first = finish(bare, target);
+	const second = finish(part, target);
+	return [
+		{
+			...common,
+			shader: 'gemm_tile',
+			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), partial: true },
+			constants: { ...modeConstants(part.terms), ...tileConstants(tile) },
+			bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...first.bindings],
+			params: packParams(bare, terms, perSlice),
+			workgroups: [grid[0], grid[1], slices],
+			label: `gemm ${part.name} ${part.m}×${part.n}×${problem.k} ${tile.name} in ${slices} slices`,
+			bytes: trafficOf(bare)
+		},
+		{
+			family: common.family,
+			flops: slices * part.m * part.n,
+			shader: 'gemm_reduce',
+			conditions: second.conditions,
+			constants: { WORKGROUP: REDUCE_WORKGROUP },
+			bindings: [read(partials), ...second.bindings],
+			params: packParams(part, [], slices),
+			workgroups: flatWorkgroups((part.m * part.n) / 4, REDUCE_WORKGROUP, target),
+			label: `gemm ${part.name} sum of ${slices} slices`,
+			bytes: bytesOf(partials) + bytesOf(part.out)
+		}
+	];
+}
+
+function familyOf(part: Part): string {
+	return part.terms.some((term) => term.aMode.kind === 'conv' || term.aMode.kind === 'convTransposed' || term.bMode.kind === 'convPatches') ? 'conv' : 'gemm';
+}
+
+/** Bytes that must move at least once. */
+function trafficOf(part: Part): number {
+	const operands = part.terms.reduce((sum, term) => sum + bytesOf(term.a) + bytesOf(term.b), 0);
+	return operands + bytesOf(part.out) + (part.residual ? bytesOf(part.residual) : 0);
+}
+
+/** The epilogue's bindings, with their numbers in gemm_result.wesl, and conditions. */
+function finish(part: Part, target: Target): { bindings: Binding[]; conditions: Record<string, boolean> } {
+	const bindings: Binding[] = [{ ...write(part.out), binding: 8 }];
+	const present: Record<string, Slot> = { out: part.out };
+	const conditions: Record<string, boolean> = {};
+	const extras = [
+		['bias', 9, part.bias],
+		['row_bias', 10, part.rowBias],
+		['residual', 11, part.residual]
+	] as const;
+	for (const [name, binding, slot] of extras) {
+		if (!slot) continue;
+		bindings.push({ ...read(slot), binding });
+		conditions[name] = true;
+		present[name] = slot;
+	}
+	return { bindings, conditions: { ...conditions, ...halves(target, present) } };
+}
+
+function termConditions(terms: readonly GemmTerm[], target: Target, epilogue: Readonly<Record<string, boolean>>): Record<string, boolean> {
+	const named: Record<string, Value> = {};
+	terms.forEach((term, i) => {
+		named[`a${i}`] = term.a;
+		named[`b${i}`] = term.b;
+	});
+	const conditions = halves(target, named);
+	return {
+		...conditions,
+		f16: conditions['f16'] === true || epilogue['f16'] === true,
+		terms_2: terms.length >= 2,
+		terms_3: terms.length >= 3,
+		terms_4: terms.length >= 4
+	};
+}
+
+function modeConstants(terms: readonly GemmTerm[]): Record<string, number> {
+	const constants: Record<string, number> = {};
+	for (let i = 0; i < MAX_TERMS; i++) {
+		const term = terms[i];
+		constants[`A${i}_MODE`] = term ? A_MODES[term.aMode.kind] : 0;
+		constants[`B${i}_MODE`] = term ? B_MODES[term.bMode.kind] : 0;
+	}
+	return constants;
+}
+
+const tileConditions = (tile: Tile): Record<string, boolean> => (tile.kind === 'fat' ? { lanes_on_m: tile.lanesOn === 'm' } : {});
+
+function tileConstants(tile: Tile): Record<string, number> {
+	if (tile.kind === 'tile') return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
+	return {
+		LANES_M: tile.lanesOn === 'm' ? tile.lanes : 1,
+		LANES_N: tile.lanesOn === 'n' ? tile.lanes : 1,
+		BLOCKS_M: tile.blocksM,
+		BLOCKS_N: tile.blocksN
+	};
+}
+
+/** The shader's `Term`. */
+interface TermLayout {
+	readonly k: number;
+	readonly length: number;
+	readonly segments: number;
+	readonly aStride: number;
+	readonly bStride: number;
+	readonly bColumn: number;
+	readonly rowHeight: number;
+	readonly rowWidth: number;
+	readonly height: number;
+	readonly width: number;
+	readonly channels: number;
+	readonly flags: number;
+}
+
+const lastOf = (value: Value): number => value.shape[value.shape.length - 1] ?? 1;
+
+function quads(count: number, what: string, part: Part): number {
+	if (count % 4 !== 0) throw new Error(`gemm ${part.name}: ${what} = ${count} is not a multiple of 4.`);
+	return count / 4;
+}
+
+function layoutOf(term: GemmTerm, part: Part): TermLayout {
+	const { aMode, bMode } = term;
+	const segments = aMode.kind === 'conv' || aMode.kind === 'convTransposed' || bMode.kind === 'convWeightTransposed' ? 9 : 1;
+	const length = term.k / segments;
+	if (aMode.kind !== 'cols' || bMode.kind === 'nk' || segments > 1) quads(length, 'k', part);
+	if (aMode.kind === 'cols') quads(part.m, 'm', part);
+	const picture = aMode.kind === 'conv' || aMode.kind === 'convTransposed' ? aMode : bMode.kind === 'convPatches' ? bMode : undefined;
+	if (bMode.kind === 'convPatches' && picture !== bMode) throw new Error(`gemm ${part.name}: a term cannot gather both matrices.`);
+	const stride = picture?.stride ?? 1;
+	const grow = picture && 'upsample' in picture && picture.upsample ? 2 : 1;
+	const inner = { height: (picture?.height ?? 1) * grow, width: (picture?.width ?? 1) * grow };
+	const strided = { height: Math.floor((inner.height - 1) / stride) + 1, width: Math.floor((inner.width - 1) / stride) + 1 };
+	const backwards = aMode.kind === 'convTransposed';
+	const rows = backwards ? inner : strided;
+	const looked = backwards ? strided : inner;
+	return {
+		k: term.k,
+		length,
+		segments,
+		aStride: quads(lastOf(term.a), `columns of ${term.a.name}`, part),
+		bStride: quads(lastOf(term.b), `columns of ${term.b.name}`, part),
+		bColumn: quads(term.bColumn ?? 0, 'bColumn', part),
+		rowHeight: rows.height,
+		rowWidth: rows.width,
+		height: looked.height,
+		width: looked.width,
+		channels: quads(picture?.channels ?? 4, 'channels', part),
+		flags: (stride === 2 ? 1 : 0) | (grow === 2 ? 2 : 0)
+	};
+}
+
+const TERM_WORDS = 12;
+const HEAD_WORDS = 8;
+
+/** The shader's `Params`; `split` is steps per slice for the first half of a split reduction, slices for the second. */
+function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[], split: number): ArrayBuffer {
+	const buffer = new ArrayBuffer((HEAD_WORDS + TERM_WORDS * MAX_TERMS) * 4);
+	const words = new Uint32Array(buffer);
+	const [factor, scalar] = scaleParams(part.scale);
+	const items = part.rowBias ? elementsOf(part.rowBias) / part.n : 1;
+	words.set([part.m, part.n / 4, part.m / items, scalar], 0);
+	new Float32Array(buffer)[4] = factor.f32;
+	words[5] = split;
+	terms.forEach(({ layout: t }, i) => {
+		words.set(
+			[t.k, t.length, t.segments, t.aStride, t.bStride, t.bColumn, t.rowHeight, t.rowWidth, t.height, t.width, t.channels, t.flags],
+			HEAD_WORDS + i * TERM_WORDS
+		);
+	});
+	return buffer;
+}
