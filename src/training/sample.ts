@@ -1,0 +1,207 @@
+/**
+ * Pictures from noise with any number of networks at any strengths: used for previews while training, the strip, `sample`, the probe and the scores.
+ *
+ * Rules
+ * - One program for a fixed picture size and batch; strengths are scalars, so changing one costs nothing. Weights and factors are the stores the trainer
+ *   already holds: a preview in the middle of a run uploads only latents.
+ * - Guidance puts the unconditional and the conditional item side by side in a batch. Guidance 1 needs only the conditional one.
+ * - The sampler's arithmetic is tiny and runs on the CPU (see `diffusion/samplers.ts`).
+ */
+import type { UnetConfig } from '../diffusion/config';
+import { noiseSource } from '../diffusion/noise';
+import type { NoiseKind } from '../diffusion/noise';
+import { ddim, eulerAncestral, guide } from '../diffusion/samplers';
+import { buildUnet } from '../diffusion/unet';
+import type { Gpu } from '../gpu/gpu';
+import { GraphBuilder } from '../graph/builder';
+import { fuse } from '../graph/fuse';
+import type { Graph, Value } from '../graph/ir';
+import { compile } from '../kernels/program';
+import type { Program } from '../kernels/program';
+import type { WeightStore } from '../kernels/weights';
+import type { SamplerKind } from '../recipe/recipe';
+import { adaptersOf } from './network';
+import type { Network, NetworkPlan } from './network';
+import { TOKENS } from './step';
+import type { StepShape } from './step';
+
+/** Text conditioning of one picture. */
+export interface Conditioning {
+	/** `[77, C]` */
+	readonly context: Float32Array;
+	/** `[V]`: pooled text and size embeddings, SDXL only. */
+	readonly vector?: Float32Array | undefined;
+}
+
+export interface ForwardGraph {
+	readonly graph: Graph;
+	readonly inputs: { readonly latent: Value; readonly t: Value; readonly context: Value; readonly vector: Value | undefined };
+	/** `[B, h, w, 4]` f32 */
+	readonly prediction: Value;
+}
+
+const multiplierName = (index: number): string => `strength${index}`;
+
+/** The UNet forward with the networks' strengths as scalars `strength0`, `strength1`, … */
+export function buildForward(config: UnetConfig, shape: StepShape, batch: number, networks: readonly NetworkPlan[]): ForwardGraph {
+	const builder = new GraphBuilder({ storage: shape.storage });
+	const inputs = {
+		latent: builder.input('latent', [batch, shape.height, shape.width, config.inChannels]),
+		t: builder.input('t', [batch]),
+		context: builder.input('context', [batch, TOKENS, config.contextDim]),
+		vector: config.vectorDim > 0 ? builder.input('vector', [batch, config.vectorDim]) : undefined
+	};
+	const adapters = adaptersOf(
+		builder,
+		networks.map((plan, i) => ({ plan, multiplier: builder.scalar(multiplierName(i)) }))
+	);
+	const prediction = buildUnet(builder, config, { ...inputs, adapters });
+	return { graph: fuse(builder.finish([prediction])), inputs, prediction };
+}
+
+export interface DenoiserOptions {
+	readonly config: UnetConfig;
+	readonly weights: WeightStore;
+	readonly networks: readonly Network[];
+	/** Of the latent. */
+	readonly height: number;
+	readonly width: number;
+	/** Items of one run; more items than that take several runs. */
+	readonly batch: number;
+	readonly label?: string;
+	readonly onProgress?: (done: number, total: number) => void;
+}
+
+export class Denoiser {
+	readonly #held: (Float32Array | undefined)[] = [];
+
+	private constructor(
+		readonly program: Program,
+		private readonly forward: ForwardGraph,
+		readonly options: DenoiserOptions
+	) {}
+
+	/** @throws GpuError when it does not fit */
+	static async create(gpu: Gpu, options: DenoiserOptions): Promise<Denoiser> {
+		const { config, weights, networks, height, width, batch, onProgress } = options;
+		const forward = buildForward(config, { height, width, storage: weights.storage }, batch, networks);
+		const program = await compile(gpu, forward.graph, {
+			weights,
+			factors: networks.map((network) => network.store),
+			label: options.label ?? 'sampler',
+			...(onProgress ? { onProgress } : {})
+		});
+		return new Denoiser(program, forward, options);
+	}
+
+	/** Numbers in one latent. */
+	get size(): number {
+		return this.options.height * this.options.width * this.options.config.inChannels;
+	}
+
+	/**
+	 * eps of n items.
+	 * @param latents `[n, h, w, 4]`, scaled
+	 * @param t one step per item
+	 * @param strengths one per network
+	 */
+	async predict(latents: Float32Array, t: readonly number[], conditioning: readonly Conditioning[], strengths: readonly number[]): Promise<Float32Array> {
+		const { batch } = this.options;
+		const { size, forward, program } = this;
+		const out = new Float32Array(t.length * size);
+		const scalars = Object.fromEntries(this.options.networks.map((_, i) => [multiplierName(i), strengths[i] ?? 0]));
+		for (let start = 0; start < t.length; start += batch) {
+			// A last batch that is not full repeats its last item.
+			const items = Array.from({ length: batch }, (_, i) => Math.min(start + i, t.length - 1));
+			const part = new Float32Array(batch * size);
+			items.forEach((item, i) => part.set(latents.subarray(item * size, (item + 1) * size), i * size));
+			program.write(forward.inputs.latent, part);
+			program.write(
+				forward.inputs.t,
+				Float32Array.from(items, (item) => t[item] ?? 0)
+			);
+			this.#condition(items.map((item) => conditioning[item]));
+			await program.run(scalars);
+			const prediction = await program.read(forward.prediction);
+			const count = Math.min(batch, t.length - start);
+			out.set(prediction.subarray(0, count * size), start * size);
+		}
+		return out;
+	}
+
+	destroy(): void {
+		this.program.destroy();
+	}
+
+	/** Writes contexts only when they changed: in a sampling run they are the same at every step. */
+	#condition(items: readonly (Conditioning | undefined)[]): void {
+		if (items.length === this.#held.length && items.every((item, i) => item?.context === this.#held[i])) return;
+		const { config, batch } = this.options;
+		const context = new Float32Array(batch * TOKENS * config.contextDim);
+		const vector = new Float32Array(batch * config.vectorDim);
+		items.forEach((item, i) => {
+			if (!item) throw new RangeError('There are fewer contexts than latents.');
+			context.set(item.context, i * TOKENS * config.contextDim);
+			if (item.vector) vector.set(item.vector, i * config.vectorDim);
+			this.#held[i] = item.context;
+		});
+		this.program.write(this.forward.inputs.context, context);
+		if (this.forward.inputs.vector) this.program.write(this.forward.inputs.vector, vector);
+	}
+}
+
+export interface SampleOptions {
+	readonly seeds: readonly number[];
+	/** nv: as WebUI on a GPU; cpu: PyTorch's CPU generator. */
+	readonly noise: NoiseKind;
+	readonly sampler: SamplerKind;
+	/** DDIM's steps: `leading` as the mini model's reference, `webui` as WebUI. */
+	readonly spacing: 'leading' | 'webui';
+	readonly steps: number;
+	readonly cfg: number;
+	/** One per seed. */
+	readonly conditional: readonly Conditioning[];
+	readonly unconditional: Conditioning;
+	/** One per network of the denoiser. */
+	readonly strengths: readonly number[];
+	/** Picture to picture: scaled latents `[n, h, w, 4]` and the highest step to begin at. DDIM only. */
+	readonly from?: { readonly latent: Float32Array; readonly step: number } | undefined;
+	/** Throw to stop. */
+	readonly onStep?: ((done: number, steps: number) => void) | undefined;
+}
+
+/** @returns scaled latents `[n, h, w, 4]` */
+export async function sampleLatents(denoiser: Denoiser, options: SampleOptions): Promise<Float32Array> {
+	const { seeds, cfg, steps, onStep } = options;
+	const { height, width, config } = denoiser.options;
+	const noise = noiseSource(options.noise, seeds, { height, width, channels: config.inChannels });
+	const n = seeds.length;
+	const guided = cfg !== 1;
+	const conditioning = guided ? seeds.flatMap((_, i) => [options.unconditional, conditionOf(options, i)]) : seeds.map((_, i) => conditionOf(options, i));
+	const { size } = denoiser;
+	const denoise = async (latent: Float32Array, t: number): Promise<Float32Array> => {
+		if (!guided) return denoiser.predict(latent, new Array<number>(n).fill(t), conditioning, options.strengths);
+		const doubled = new Float32Array(2 * n * size);
+		for (let i = 0; i < n; i++) {
+			const item = latent.subarray(i * size, (i + 1) * size);
+			doubled.set(item, 2 * i * size);
+			doubled.set(item, (2 * i + 1) * size);
+		}
+		const both = await denoiser.predict(doubled, new Array<number>(2 * n).fill(t), conditioning, options.strengths);
+		const out = new Float32Array(n * size);
+		for (let i = 0; i < n; i++) {
+			const unconditional = both.subarray(2 * i * size, (2 * i + 1) * size);
+			out.set(guide(unconditional, both.subarray((2 * i + 1) * size, (2 * i + 2) * size), cfg), i * size);
+		}
+		return out;
+	};
+	return options.sampler === 'ddim'
+		? ddim(denoise, noise, { steps, spacing: options.spacing, from: options.from, onStep })
+		: eulerAncestral(denoise, noise, { steps, onStep });
+}
+
+function conditionOf(options: SampleOptions, i: number): Conditioning {
+	const item = options.conditional[i];
+	if (!item) throw new RangeError(`There is no context for picture ${i}.`);
+	return item;
+}
