@@ -1,0 +1,65 @@
+/**
+ * Runs ONNX models in onnxruntime's WebAssembly, one thread, in browser workers and in Node alike.
+ * - The runtime is imported when the first session is opened; in a browser its .wasm comes from the app's own origin.
+ * - Opening and running are queued: the runtime does not like two at once.
+ * - `close` frees the session inside the runtime's heap. That heap never shrinks; only ending the worker gives its pages back.
+ */
+import type { InferenceSession, Tensor } from 'onnxruntime-web/wasm';
+import wasmUrl from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
+
+export interface OnnxTensor {
+	readonly dims: readonly number[];
+	readonly data: Float32Array | BigInt64Array;
+}
+
+export interface OnnxSession {
+	/** @returns all outputs by name @throws Error of the runtime, e.g. when memory is exhausted */
+	run(inputs: Readonly<Record<string, OnnxTensor>>): Promise<Record<string, OnnxTensor>>;
+	close(): Promise<void>;
+}
+
+type Runtime = typeof import('onnxruntime-web/wasm');
+
+let runtime: Promise<Runtime> | undefined;
+let queue: Promise<unknown> = Promise.resolve();
+
+function loadRuntime(): Promise<Runtime> {
+	runtime ??= import('onnxruntime-web/wasm').then((ort) => {
+		ort.env.logLevel = 'error';
+		ort.env.wasm.numThreads = 1;
+		// In Node the runtime finds its file beside its own module.
+		if (typeof location !== 'undefined') ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, location.href).href };
+		return ort;
+	});
+	return runtime;
+}
+
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+	const result = queue.then(work);
+	queue = result.catch(() => undefined);
+	return result;
+}
+
+/** @param model a serialised ModelProto, no longer needed afterwards @throws Error of the runtime when the model is not valid */
+export async function openSession(model: Uint8Array): Promise<OnnxSession> {
+	const ort = await loadRuntime();
+	const session: InferenceSession = await inTurn(() => ort.InferenceSession.create(model, { executionProviders: ['wasm'], enableCpuMemArena: false }));
+	return {
+		run: (inputs) =>
+			inTurn(async () => {
+				const feeds: Record<string, Tensor> = {};
+				for (const [name, { data, dims }] of Object.entries(inputs)) {
+					feeds[name] = data instanceof Float32Array ? new ort.Tensor('float32', data, dims) : new ort.Tensor('int64', data, dims);
+				}
+				const results = await session.run(feeds);
+				return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, unpack(name, tensor)]));
+			}),
+		close: () => inTurn(() => session.release())
+	};
+}
+
+function unpack(name: string, tensor: Tensor): OnnxTensor {
+	const { data, dims } = tensor;
+	if (!(data instanceof Float32Array) && !(data instanceof BigInt64Array)) throw new TypeError(`Output ${name} is neither float nor int64`);
+	return { dims, data };
+}
