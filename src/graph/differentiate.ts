@@ -2,6 +2,8 @@
  * Reverse-mode differentiation over the operation list: walks the forward operations backwards from the loss, hands each one the gradient
  * of its result, and appends what its rule writes. Only what lies between the wanted parameters and the loss is visited: constants
  * never get a gradient, and the time embedding is left alone unless one of its layers is trained.
+ *
+ * Fuse the forward graph first and the result again: what forward operations share then gets one gradient.
  */
 import { GraphBuilder } from './builder';
 import { Emitter } from './emitter';
@@ -17,7 +19,7 @@ import { GraphError, show } from './shape';
 export interface DifferentiateOptions {
 	/** The result of a loss operation. */
 	readonly loss: Value;
-	/** Gradients are of lossScale · mean_b loss[b]. */
+	/** Gradients are of lossScale · mean_b loss[b]. Its scalar is added to the graph's when it is not there yet. */
 	readonly lossScale: Scale;
 	/** Parameters whose gradients are wanted. */
 	readonly wrt: readonly Value[];
@@ -98,9 +100,10 @@ export function differentiate(source: GraphBuilder | Graph, options: Differentia
 	const reached = reachable(before, options.wrt, new Set(options.stop));
 	const fresh = (of: Value): Value => emitter.value(`d.${of.name}`, of.shape, of.kind === 'parameter' ? 'f32' : of.dtype);
 	const sums = new GradientSums(emitter, fresh);
+	const { factor, scalar } = options.lossScale;
 	const context: GradientContext = {
 		emitter,
-		lossScale: options.lossScale,
+		lossScale: scalar ? { factor, scalar: emitter.scalar(scalar.name) } : { factor },
 		fresh,
 		wants: (value) => reached.has(value),
 		give: (value, gradient) => sums.add(value, gradient),

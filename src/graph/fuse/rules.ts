@@ -55,19 +55,19 @@ export const residualIsGemm: Rule = (op, rewriter) => {
 	return merge(inner, rest, op.out, rewriter);
 };
 
-/** The later of the two gemms takes the other operand as residual, so that as little as possible has to wait for it. */
+/**
+ * The operand that is a gemm takes the other as residual. Of two gemms the one with fewer terms does, which leaves room for the next addend;
+ * of equal ones the later, so that less has to wait.
+ */
 export const addToGemm: Rule = (op, rewriter) => {
 	if (op.type !== 'add' || op.a === op.b) return undefined;
-	const pairs: [Value, Value][] = [
-		[op.a, op.b],
-		[op.b, op.a]
-	];
-	pairs.sort(([a], [b]) => rewriter.position(b) - rewriter.position(a));
-	for (const [value, residual] of pairs) {
-		const inner = gemmOnlyFor(value, rewriter);
-		if (inner && !inner.residual) return { ...inner, residual, out: op.out };
-	}
-	return undefined;
+	const pairs = [
+		{ inner: gemmOnlyFor(op.a, rewriter), residual: op.b },
+		{ inner: gemmOnlyFor(op.b, rewriter), residual: op.a }
+	].flatMap(({ inner, residual }) => (inner && !inner.residual ? [{ inner, residual }] : []));
+	pairs.sort((a, b) => a.inner.terms.length - b.inner.terms.length || rewriter.position(b.inner.out) - rewriter.position(a.inner.out));
+	const [best] = pairs;
+	return best && { ...best.inner, residual: best.residual, out: op.out };
 };
 
 export const scaleOfGemm: Rule = (op, rewriter) => {
