@@ -8,6 +8,7 @@ import type { Problem } from '../jobs/events';
 import { errorProblem, ProblemError } from '../jobs/problem';
 import { LoraError } from '../lora/error';
 import { StorageError } from '../storage/errors';
+import { TrainingError } from '../training/events';
 
 const GPU_REMEDY: Record<GpuError['code'], string> = {
 	unavailable: 'Use a recent Chrome, Edge, Firefox or Safari with graphics acceleration switched on, or update the graphics driver.',
@@ -26,7 +27,7 @@ export type Outcome<T> = { ok: true; value: T } | { ok: false; problem: Problem 
 
 /** Whatever was thrown, as a problem. The codes of the lower rooms get the name of what they are about: `file.truncated`, `gpu.lost`. */
 export function asProblem(error: unknown, where: string): Problem {
-	if (error instanceof ProblemError) return error.problem;
+	if (error instanceof ProblemError || error instanceof TrainingError) return error.problem;
 	if (error instanceof FormatError) return errorProblem(`file.${error.code}`, where, error.message, { ...error.values, at: error.where });
 	if (error instanceof GpuError) return errorProblem(`gpu.${error.code}`, 'gpu', `${error.message} ${GPU_REMEDY[error.code]}`);
 	if (error instanceof StorageError) return errorProblem(error.code, error.where, error.message, error.values);

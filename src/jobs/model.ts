@@ -1,0 +1,52 @@
+/** A model that was opened: its file, what it is, and its UNet on the GPU once something needed it there. */
+import { openCheckpoint, type Checkpoint } from '../diffusion/checkpoint';
+import { unetModules, type UnetModule } from '../diffusion/unet';
+import { loadUnetWeights } from '../diffusion/weights';
+import { blobSource } from '../formats/source';
+import type { Gpu } from '../gpu/gpu';
+import { WeightStore } from '../kernels/weights';
+
+export type Storage = 'f16' | 'f32';
+
+export class OpenModel {
+	readonly modules: readonly UnetModule[];
+	#loaded: { gpu: Gpu; storage: Storage; store: Promise<WeightStore> } | undefined;
+
+	constructor(
+		readonly id: string,
+		readonly name: string,
+		readonly blob: Blob,
+		readonly checkpoint: Checkpoint
+	) {
+		this.modules = unetModules(checkpoint.config.unet);
+	}
+
+	/** The UNet's weights on this GPU; kept for the next caller. Rejects with GpuError `memory` when they do not fit. */
+	weights(gpu: Gpu, storage: Storage, onProgress?: (fraction: number) => void): Promise<WeightStore> {
+		const loaded = this.#loaded;
+		if (loaded?.gpu === gpu && loaded.storage === storage) return loaded.store;
+		this.release();
+		const store = new WeightStore(gpu, storage);
+		const loading = loadUnetWeights(this.checkpoint, store, onProgress).then(
+			() => store,
+			(error: unknown) => {
+				store.destroy();
+				if (this.#loaded?.store === loading) this.#loaded = undefined;
+				throw error;
+			}
+		);
+		this.#loaded = { gpu, storage, store: loading };
+		return loading;
+	}
+
+	/** Takes the weights off the GPU. The file stays open. */
+	release(): void {
+		void this.#loaded?.store.then((store) => store.destroy()).catch(() => undefined);
+		this.#loaded = undefined;
+	}
+}
+
+/** Reads the header only. Errors: `FormatError` naming what the file is or lacks. */
+export async function openModel(id: string, name: string, blob: Blob): Promise<OpenModel> {
+	return new OpenModel(id, name, blob, await openCheckpoint(blobSource(blob)));
+}

@@ -1,0 +1,123 @@
+/**
+ * Drawing pictures: prompts through the text encoder, noise through the UNet with LoRAs at their strengths, latents through the VAE.
+ * Used by `sample` and by the strip at the end of a run. DDIM takes the steps of the model's own family: the mini model's reference
+ * spacing, WebUI's otherwise; noise is WebUI's "NV".
+ */
+import { latentFactor, type ModelConfig } from '../diffusion/config';
+import type { Gpu } from '../gpu/gpu';
+import { loadLora } from '../lora/load';
+import { Denoiser, sampleLatents, type Conditioning, type SampleOptions } from '../training/sample';
+import { frozenNetwork, type Network } from '../training/network';
+import { checkTrainable, sizeMultiple } from './check';
+import type { Conditioner } from './conditioner';
+import type { Picture, Problem } from './events';
+import type { OpenModel, Storage } from './model';
+import { errorProblem, ProblemError, warningProblem } from './problem';
+import type { SamplerKind } from '../recipe/recipe';
+import type { TrainingControl } from '../training/events';
+import { continueUnlessStopped } from './stop';
+
+export interface SampleSettings {
+	prompt: string;
+	negative: string;
+	seed: number;
+	steps: number;
+	cfg: number;
+	sampler: SamplerKind;
+	width: number;
+	height: number;
+	loras: { bytes: ArrayBuffer; strength: number }[];
+}
+
+export interface SampleEnvironment {
+	gpu: Gpu;
+	model: OpenModel;
+	storage: Storage;
+	openConditioner(): Promise<Conditioner>;
+	control: TrainingControl;
+	onStep(done: number, steps: number): void;
+	onWarning(problem: Problem): void;
+}
+
+/** Noise and step spacing by family, for every picture drawn here. */
+export function samplerFor(config: ModelConfig): Pick<SampleOptions, 'noise' | 'spacing'> {
+	return { noise: 'nv', spacing: config.family === 'mini' ? 'leading' : 'webui' };
+}
+
+/** The negative prompt's and the prompt's contexts. */
+export async function encodePrompts(
+	conditioner: Conditioner,
+	negative: string,
+	prompt: string
+): Promise<{ unconditional: Conditioning; conditional: Conditioning }> {
+	const both = await conditioner.encodeText([negative, prompt]);
+	const half = both.length / 2;
+	return { unconditional: { context: both.slice(0, half) }, conditional: { context: both.slice(half) } };
+}
+
+export function checkSample({ width, height, steps, cfg }: SampleSettings, config: ModelConfig): Problem | null {
+	const multiple = sizeMultiple(config);
+	const good = (side: number): boolean => Number.isInteger(side) && side >= multiple && side <= 4096 && side % multiple === 0;
+	if (!good(width) || !good(height)) {
+		const message = `A picture of ${width} × ${height} cannot be drawn: both sides must be multiples of ${multiple}, at most 4096. The model was made for ${config.resolution} × ${config.resolution}.`;
+		return errorProblem('sample.size', 'size', message, { width, height, multiple, resolution: config.resolution });
+	}
+	if (!Number.isInteger(steps) || steps < 1 || steps > 1000)
+		return errorProblem('sample.steps', 'steps', `${steps} steps are not possible; choose 1 to 1000.`, { steps });
+	if (!Number.isFinite(cfg) || cfg < 0) return errorProblem('sample.cfg', 'cfg', `A guidance of ${cfg} is not possible; choose 0 or more.`, { cfg });
+	return checkTrainable(config)[0] ?? null;
+}
+
+async function openLoras(environment: SampleEnvironment, settings: SampleSettings): Promise<{ networks: Network[]; strengths: number[] }> {
+	const loaded = [];
+	for (const { bytes } of settings.loras) loaded.push(await loadLora(new Uint8Array(bytes), environment.model.modules));
+	for (const { warnings } of loaded)
+		for (const { code, where, message, values } of warnings) environment.onWarning(warningProblem(code, where, message, { ...values }));
+	const networks: Network[] = [];
+	try {
+		for (const [i, { modules }] of loaded.entries()) networks.push(await frozenNetwork(environment.gpu, `lora${i}`, modules));
+	} catch (error) {
+		for (const { store } of networks) store.destroy();
+		throw error;
+	}
+	return { networks, strengths: settings.loras.map(({ strength }) => strength) };
+}
+
+/** Errors: `ProblemError`, `LoraError`, `GpuError`, `Cancelled`. */
+export async function drawSample(environment: SampleEnvironment, settings: SampleSettings): Promise<Picture> {
+	const { gpu, model, storage, control } = environment;
+	const { config } = model.checkpoint;
+	const problem = checkSample(settings, config);
+	if (problem) throw new ProblemError(problem);
+	const { networks, strengths } = await openLoras(environment, settings);
+	let conditioner: Conditioner | undefined;
+	let denoiser: Denoiser | undefined;
+	try {
+		conditioner = await environment.openConditioner();
+		const contexts = await encodePrompts(conditioner, settings.negative, settings.prompt);
+		continueUnlessStopped(control);
+		const weights = await model.weights(gpu, storage);
+		const factor = latentFactor(config.vae);
+		const [height, width] = [settings.height / factor, settings.width / factor];
+		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks, height, width, batch: settings.cfg === 1 ? 1 : 2 });
+		const latent = await sampleLatents(denoiser, {
+			...samplerFor(config),
+			seeds: [settings.seed],
+			sampler: settings.sampler,
+			steps: settings.steps,
+			cfg: settings.cfg,
+			conditional: [contexts.conditional],
+			unconditional: contexts.unconditional,
+			strengths,
+			onStep(done, steps) {
+				continueUnlessStopped(control);
+				environment.onStep(done, steps);
+			}
+		});
+		return await conditioner.decode(latent, height, width);
+	} finally {
+		denoiser?.destroy();
+		for (const { store } of networks) store.destroy();
+		await conditioner?.close();
+	}
+}

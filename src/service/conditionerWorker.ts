@@ -1,0 +1,26 @@
+/** Entry of the worker in which ONNX Runtime runs the frozen networks. Ending this worker is the only way to get its memory back. */
+import * as Comlink from 'comlink';
+import { openConditionerOf, type Conditioner } from '../jobs/conditioner';
+import type { Picture } from '../jobs/events';
+
+declare const self: DedicatedWorkerGlobalScope;
+
+let opened: Promise<Conditioner> | undefined;
+
+function conditioner(): Promise<Conditioner> {
+	if (!opened) throw new Error('The conditioner has no model yet.');
+	return opened;
+}
+
+const remote = {
+	async open(blob: Blob): Promise<void> {
+		opened = openConditionerOf(blob);
+		await opened;
+	},
+	encodeText: async (prompts: string[]): Promise<Float32Array> => (await conditioner()).encodeText(prompts),
+	encodePicture: async (picture: Picture): Promise<Float32Array> => (await conditioner()).encodePicture(picture),
+	decode: async (latent: Float32Array, height: number, width: number): Promise<Picture> => (await conditioner()).decode(latent, height, width)
+};
+export type ConditionerRemote = typeof remote;
+
+Comlink.expose(remote, self);

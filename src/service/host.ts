@@ -1,0 +1,223 @@
+/**
+ * Answers every request of the protocol, wherever it runs (a browser worker, Node): one GPU, one open model, one piece of work at a time.
+ * A lost device ends the work with a clear problem and is opened afresh by the next request; files already handed out stay made.
+ */
+import { blobSource } from '../formats/source';
+import { GpuError, type Gpu } from '../gpu/gpu';
+import { openModel, type OpenModel } from '../jobs/model';
+import { errorProblem } from '../jobs/problem';
+import { checkRun, runDifference } from '../jobs/runner';
+import { checkSample, drawSample } from '../jobs/sampling';
+import { Cancelled } from '../jobs/stop';
+import type { Problem } from '../jobs/events';
+import { parseRecipe } from '../recipe/schema';
+import { estimateRun } from './estimate';
+import { asProblem, ServiceError } from './errors';
+import { inspectFile } from './inspect';
+import { adapterSummary, modelInfo } from './describe';
+import type { Platform } from './platform';
+import { PROTOCOL_VERSION, type ModelInfo, type ModelSource, type ReplyOf, type Request, type RunId, type SampleRequest, type TrainRequest } from './protocol';
+import { Runs, type ActiveRun } from './runs';
+import type { TrainerHost } from './wire';
+
+class Host implements TrainerHost {
+	readonly #runs = new Runs();
+	#gpu: Promise<Gpu> | undefined;
+	#model: OpenModel | undefined;
+	#models = 0;
+
+	constructor(private readonly platform: Platform) {}
+
+	async handle<R extends Request>(request: R): Promise<ReplyOf[R['type']]> {
+		// `#answer` gives each type its own reply; the compiler cannot follow a switch into a generic.
+		return (await this.#answer(request)) as ReplyOf[R['type']];
+	}
+
+	subscribe(...[listener]: Parameters<TrainerHost['subscribe']>): () => void {
+		return this.#runs.subscribe(listener);
+	}
+
+	async close(): Promise<void> {
+		this.#runs.active?.control.stop(false);
+		this.#model?.release();
+		this.#model = undefined;
+		const gpu = this.#gpu;
+		this.#gpu = undefined;
+		await gpu?.then((opened) => opened.close()).catch(() => undefined);
+	}
+
+	#answer(request: Request): Promise<ReplyOf[keyof ReplyOf]> {
+		switch (request.type) {
+			case 'hello':
+				return this.#hello(request.version);
+			case 'openModel':
+				return this.#openModel(request.source, request.run);
+			case 'closeModel':
+				return this.#closeModel(request.modelId);
+			case 'estimate':
+				return this.#estimate(request.request);
+			case 'train':
+				return this.#train(request.run, request.request);
+			case 'sample':
+				return this.#sample(request.run, request.request);
+			case 'stop':
+				return this.#stop(request.run, request.save);
+			case 'cancel':
+				return this.#stop(request.run, false);
+			case 'inspect':
+				return inspectFile(request.name, blobSource(request.blob));
+		}
+	}
+
+	async #hello(version: number): Promise<ReplyOf['hello']> {
+		if (version !== PROTOCOL_VERSION) {
+			const message = `The page speaks version ${version} of the protocol, this trainer version ${PROTOCOL_VERSION}. Reload the page so that both are the same.`;
+			return { version: PROTOCOL_VERSION, adapter: null, problem: errorProblem('protocol.version', 'trainer', message, { version, own: PROTOCOL_VERSION }) };
+		}
+		try {
+			return { version: PROTOCOL_VERSION, adapter: adapterSummary(await this.#openGpu()), problem: null };
+		} catch (error) {
+			return { version: PROTOCOL_VERSION, adapter: null, problem: asProblem(error, 'gpu') };
+		}
+	}
+
+	/** The device, opened at first need and again after it was lost. */
+	#openGpu(): Promise<Gpu> {
+		if (this.#gpu) return this.#gpu;
+		const opening = this.platform.openGpu();
+		this.#gpu = opening;
+		const forget = (): void => {
+			if (this.#gpu !== opening) return;
+			this.#gpu = undefined;
+			this.#model?.release();
+		};
+		opening.then((gpu) => gpu.lost).then(forget, forget);
+		return opening;
+	}
+
+	async #openModel(source: ModelSource, run: RunId | undefined): Promise<ModelInfo> {
+		this.#runs.refuseIfBusy();
+		const report = (detail: string, fraction: number): void => {
+			if (run !== undefined) this.#runs.emit(run, { type: 'state', state: 'preparing', detail, fraction });
+		};
+		const bundled = source.kind === 'bundled';
+		const blob = bundled ? await this.platform.fetchBundled(source.url, (fraction) => report('download', fraction)) : source.blob;
+		const name = bundled ? source.id : source.name;
+		report('open', 0);
+		const model = await openModel(`model-${++this.#models}`, name, blob).catch((error: unknown) => {
+			const problem = asProblem(error, name);
+			throw new ServiceError(problem.code === 'internal' ? errorProblem('model.unreadable', name, `“${name}” cannot be read: ${problem.message}`) : problem);
+		});
+		report('open', 1);
+		this.#runs.refuseIfBusy();
+		this.#model?.release();
+		this.#model = model;
+		return modelInfo(model);
+	}
+
+	#closeModel(modelId: string): Promise<null> {
+		if (this.#model?.id !== modelId) return Promise.resolve(null);
+		this.#runs.refuseIfBusy();
+		this.#model.release();
+		this.#model = undefined;
+		return Promise.resolve(null);
+	}
+
+	#modelOf(modelId: string): OpenModel {
+		if (this.#model?.id === modelId) return this.#model;
+		throw new ServiceError(errorProblem('model.closed', 'model', 'This model is not open any more. Open it again.', { modelId }));
+	}
+
+	/** The findings on a request; the recipe is checked again here, whoever sent it. */
+	#check(request: TrainRequest): { problems: Problem[]; model: OpenModel; request: TrainRequest } {
+		const model = this.#modelOf(request.modelId);
+		const parsed = parseRecipe(request.recipe);
+		if (!parsed.ok) return { problems: parsed.problems, model, request };
+		return { problems: [...parsed.problems, ...checkRun({ ...request, recipe: parsed.recipe }, model)], model, request: { ...request, recipe: parsed.recipe } };
+	}
+
+	async #estimate(request: TrainRequest): Promise<ReplyOf['estimate']> {
+		const checked = this.#check(request);
+		return estimateRun(checked.request, checked.model, checked.problems, () => this.#openGpu());
+	}
+
+	async #train(run: RunId, given: TrainRequest): Promise<null> {
+		this.#runs.refuseIfBusy();
+		const { problems, model, request } = this.#check(given);
+		const error = problems.find(({ level }) => level === 'error');
+		if (error) throw new ServiceError(error);
+		const active = this.#runs.begin(run, 'train');
+		let gpu: Gpu;
+		try {
+			gpu = await this.#openGpu();
+		} catch (cause) {
+			this.#runs.end(active, { type: 'ended', outcome: 'failed', problem: asProblem(cause, 'gpu') });
+			throw cause;
+		}
+		for (const problem of problems) active.emit({ type: 'warning', problem });
+		const { recipe, original, target } = request;
+		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
+		void this.#unlessLost(gpu, runDifference({ recipe, original, target }, environment)).then(
+			(outcome) => this.#end(active, outcome),
+			(cause: unknown) => this.#end(active, 'failed', asProblem(cause, 'run'))
+		);
+		return null;
+	}
+
+	#end(active: ActiveRun, outcome: 'done' | 'stopped' | 'failed', problem?: Problem): void {
+		active.emit({ type: 'state', state: outcome });
+		this.#runs.end(active, { type: 'ended', outcome, ...(problem ? { problem } : {}) });
+	}
+
+	/** Work on a lost device may wait for ever; the loss itself ends it. */
+	#unlessLost<T>(gpu: Gpu, work: Promise<T>): Promise<T> {
+		const lost = gpu.lost.then(({ message, reason }): never => {
+			throw new GpuError('lost', `The GPU stopped working (${reason}${message ? `: ${message}` : ''}).`);
+		});
+		return Promise.race([work, lost]);
+	}
+
+	async #sample(run: RunId, request: SampleRequest): Promise<ReplyOf['sample']> {
+		this.#runs.refuseIfBusy();
+		const model = this.#modelOf(request.modelId);
+		const problem = checkSample(request, model.checkpoint.config);
+		if (problem) throw new ServiceError(problem);
+		const active = this.#runs.begin(run, 'sample');
+		try {
+			const gpu = await this.#openGpu();
+			const picture = await this.#unlessLost(
+				gpu,
+				drawSample(
+					{
+						gpu,
+						model,
+						storage: 'f16',
+						openConditioner: () => this.platform.openConditioner(model),
+						control: active.control,
+						onStep: (step, steps) => active.emit({ type: 'sampleStep', step, steps }),
+						onWarning: (warning) => active.emit({ type: 'warning', problem: warning })
+					},
+					request
+				)
+			);
+			this.#runs.end(active, { type: 'ended', outcome: 'done' });
+			return picture;
+		} catch (cause) {
+			const cancelled = cause instanceof Cancelled;
+			const found = cancelled ? errorProblem('run.cancelled', run, 'The drawing was stopped.') : asProblem(cause, 'sample');
+			this.#runs.end(active, cancelled ? { type: 'ended', outcome: 'stopped' } : { type: 'ended', outcome: 'failed', problem: found });
+			throw new ServiceError(found, { cause });
+		}
+	}
+
+	/** Stopping what has ended already is no error: both may cross on the way. */
+	#stop(run: RunId, save: boolean): Promise<null> {
+		const active = this.#runs.active;
+		if (active?.run === run) active.control.stop(save);
+		return Promise.resolve(null);
+	}
+}
+
+export function createHost(platform: Platform): TrainerHost {
+	return new Host(platform);
+}
