@@ -24,7 +24,7 @@ function findDuplicateKey(text: string): string | undefined {
 	const stack: (Set<string> | null)[] = [];
 	let keyNext = false;
 	for (let i = 0; i < text.length; i++) {
-		switch (text[i]) {
+		switch (text.charAt(i)) {
 			case '{':
 				stack.push(new Set());
 				keyNext = true;

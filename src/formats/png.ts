@@ -19,6 +19,8 @@ export interface Picture {
 /** Pictures with a longer side are refused. */
 export const MAX_SIDE = 4096;
 
+/** Some programs write a little more than the pixels. */
+const SLACK = 65536;
 const CHANNELS: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const NEEDED = new Set(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND']);
 
@@ -45,10 +47,11 @@ export function decodePng(png: Uint8Array): Picture {
 		const problem = 'This is an interlaced picture of less than 8 bits';
 		throw new FormatError('unsupported-png', 'chunk IHDR', problem, 'Save it without interlacing.');
 	}
-	// Interlacing splits rows: at most three more filter bytes and rounding bytes for each.
-	const expected = height * (1 + Math.ceil((width * channels * depth) / 8)) + (interlaced ? 6 * height + 64 : 0);
+	const expected = unpackedBytes(width, height, channels * depth, interlaced);
 	const data = chunks.filter(({ type }) => type === 'IDAT').map((chunk) => chunk.data);
-	inflateBounded(concat(data), expected, 'chunk IDAT');
+	if (inflateBounded(concat(data), expected + SLACK, 'chunk IDAT').length < expected) {
+		throw new FormatError('truncated', 'chunk IDAT', 'The picture has fewer pixels than its header says', 'Copy or save it again.');
+	}
 	let decoded: DecodedPng;
 	try {
 		decoded = decode(writeChunks(chunks.filter(({ type }) => NEEDED.has(type))));
@@ -72,6 +75,19 @@ export function encodePng(picture: Picture, text: Iterable<readonly [keyword: st
 		rgb[o++] = data[i + 2] ?? 0;
 	}
 	return addPngText(encode({ width, height, data: rgb, channels: 3 }), text);
+}
+
+/** Rows with a filter byte each; interlaced, the rows of seven smaller pictures (Adam7). */
+function unpackedBytes(width: number, height: number, bitsPerPixel: number, interlaced: boolean): number {
+	const rows = (w: number, h: number): number => (w > 0 && h > 0 ? h * (1 + Math.ceil((w * bitsPerPixel) / 8)) : 0);
+	if (!interlaced) return rows(width, height);
+	const passes = [0, 0, 8, 8, 4, 0, 8, 8, 0, 4, 4, 8, 2, 0, 4, 4, 0, 2, 2, 4, 1, 0, 2, 2, 0, 1, 1, 2];
+	let bytes = 0;
+	for (let i = 0; i < passes.length; i += 4) {
+		const [x = 0, y = 0, dx = 1, dy = 1] = passes.slice(i, i + 4);
+		bytes += rows(Math.ceil((width - x) / dx), Math.ceil((height - y) / dy));
+	}
+	return bytes;
 }
 
 function toRgba(png: DecodedPng): Uint8ClampedArray {
