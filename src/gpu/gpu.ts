@@ -22,6 +22,8 @@ export interface Gpu {
 	/** Halves can be read as `vec4<f16>`; otherwise they are unpacked from u32. */
 	readonly f16: boolean;
 	readonly subgroups: boolean;
+	/** Lanes of every subgroup where the adapter knows only one size; 0 otherwise. */
+	readonly subgroupSize: number;
 	readonly timestamps: boolean;
 	readonly limits: GPUSupportedLimits;
 	readonly features: ReadonlySet<string>;
@@ -95,7 +97,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 	let failure: GpuError | undefined;
 	let closed = false;
 	device.addEventListener('uncapturederror', (event) => {
-		const error = (event as GPUUncapturedErrorEvent).error;
+		const error = event.error;
 		failure ??= new GpuError('validation', error.message);
 		if (options.onError) options.onError(error.message);
 		else console.error(`GPU error: ${error.message}`);
@@ -110,6 +112,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		adapter: facts,
 		f16: features.has('shader-f16'),
 		subgroups: features.has('subgroups'),
+		subgroupSize: features.has('subgroups') && info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : 0,
 		timestamps: features.has('timestamp-query'),
 		limits: device.limits,
 		features,

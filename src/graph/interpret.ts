@@ -20,7 +20,7 @@ type Runners = { readonly [T in OpType]: (op: Extract<Op, { type: T }>, tensors:
 const RUNNERS: Runners = { gemm, ...norm, ...attention, ...pointwise, ...diffusion };
 
 function runOp<T extends OpType>(op: Extract<Op, { type: T }>, tensors: Tensors): void {
-	const run = RUNNERS[op.type as T];
+	const run = RUNNERS[op.type];
 	run(op, tensors);
 }
 

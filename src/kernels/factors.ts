@@ -132,7 +132,7 @@ export class FactorStore {
 
 	async readState(): Promise<FactorState> {
 		const buffers = await this.#buffers;
-		const flat = await Promise.all(buffers.map((buffer, i) => (i === 1 ? undefined : readBuffer(this.#gpu, buffer, 0, this.elements * 4))));
+		const flat = await Promise.all(buffers.map((buffer, i) => (i === 1 ? Promise.resolve(undefined) : readBuffer(this.#gpu, buffer, 0, this.elements * 4))));
 		const [values, , ...moments] = flat.map((raw) => (raw ? new Float32Array(raw) : undefined));
 		if (!values) throw new Error('The factors could not be read.');
 		return { values, moments: moments.filter((m) => m !== undefined) };

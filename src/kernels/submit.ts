@@ -59,7 +59,7 @@ export class Submitter {
 			const took = now - Math.max(started, this.#lastDone);
 			this.#lastDone = now;
 			const at = this.#waiting.indexOf(done);
-			if (at >= 0) this.#waiting.splice(at, 1);
+			if (at >= 0) void this.#waiting.splice(at, 1);
 			if (estimate > 1) this.correction += 0.2 * (Math.min(100, Math.max(0.01, took / estimate)) - this.correction);
 		});
 		this.#waiting.push(done);

@@ -73,6 +73,8 @@ function lookalike(modules: readonly RawModule[], names: readonly string[]): Loo
 			return { family: null, title: 'the SDXL refiner' };
 		case 64:
 			return { family: 'mini', title: 'the mini model' };
+		case undefined:
+			break;
 	}
 	if (cross) return { family: null, title: `a UNet with a context of ${cross.downShape[1] ?? 0} channels` };
 	const deep = modules.some((m) => /transformer_blocks_[1-9]/.test(m.name)) || names.some((name) => name.startsWith('lora_te2_'));
