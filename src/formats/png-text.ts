@@ -31,7 +31,7 @@ function encodeText(keyword: string, value: string): PngChunk {
 	if (!/^[\x21-\x7e\xa1-\xff](?:[\x20-\x7e\xa1-\xff]{0,77}[\x21-\x7e\xa1-\xff])?$/.test(keyword)) {
 		throw new RangeError(`"${keyword}" cannot be a PNG keyword: 1 to 79 Latin-1 characters, no blanks at the ends`);
 	}
-	 
+	// exactly the characters of Latin-1 that a tEXt chunk may hold
 	return /^[\n\x20-\x7e\xa0-\xff]*$/.test(value)
 		? { type: 'tEXt', data: Uint8Array.from(`${keyword}\0${value}`, (c) => c.charCodeAt(0)) }
 		: { type: 'iTXt', data: Uint8Array.from([...latin1Bytes(`${keyword}\0\0\0\0\0`), ...new TextEncoder().encode(value)]) };
