@@ -1,0 +1,9 @@
+/** English texts by room. The shape of this object is the dictionary's type: a key missing in another language does not compile. */
+import { library } from './library';
+import { recipe } from './recipe';
+import { run } from './run';
+import { settings } from './settings';
+import { shell } from './shell';
+import { train } from './train';
+
+export const en = { shell, train, recipe, run, library, settings };

@@ -1,0 +1,79 @@
+/** The recipe form: presets, fields of both passes with what each does, blocks. */
+export const recipe = {
+	title: 'Recipe',
+	presets: 'Presets',
+	custom: 'Your own settings',
+	customHint: 'Changed from the presets above.',
+	passes: { copier: 'Copier', difference: 'Difference' },
+	passHints: {
+		copier: 'Pass 1 learns to draw the original, whatever the noise.',
+		difference: 'Pass 2 learns only what turns the original into the target. This is the result.'
+	},
+	summary: (rank: string, optimizer: string, rate: string, steps: string) => `rank ${rank} · ${optimizer} ${rate} · ${steps} steps`,
+	settings: 'Settings of both passes',
+	advanced: 'More settings',
+	common: 'Prompts, previews, files',
+	steps: 'steps',
+	fields: {
+		rank: { label: 'Rank', hint: 'How much the LoRA can hold. A larger one learns more and leaks more style and background.' },
+		alpha: { label: 'Alpha', hint: 'The effect is multiplied by alpha ÷ rank: a smaller alpha makes the same rate act more slowly.' },
+		iterations: { label: 'Iterations', hint: 'A larger rank needs more steps for the same effect; too many overdo it.' },
+		learningRate: { label: 'Learning rate', hint: 'How far each step goes. Too high collapses, too low changes nothing visible.' },
+		batch: { label: 'Batch', hint: 'Noises per step. A larger one is steadier, slower, takes more memory, and stands a higher rate.' },
+		optimizer: { label: 'Optimizer', hint: 'AdamW: fewest side effects, most memory. Lion: less memory, wants a rate 3–10 times lower.' },
+		schedule: { label: 'Schedule', hint: 'Cosine lets the rate fall to 0 so that the end is calm; constant keeps it.' },
+		warmup: { label: 'Warm-up', hint: 'Steps in which the rate rises from 0. 0: off.' },
+		convRank: { label: 'Conv rank', hint: 'Rank of the 3×3 convolutions. 0: they are left alone, the file stays small.' },
+		convAlpha: { label: 'Conv alpha', hint: 'Like alpha, for the convolutions.' },
+		seed: { label: 'Seed', hint: 'The same seed and settings give the same LoRA on the same GPU. −1: drawn at the start.' },
+		minSnrGamma: { label: 'Min-SNR γ', hint: 'Weakens easy, nearly noise-free steps. 5 is usual, 0 turns it off.' },
+		timestepMin: { label: 'Timesteps from', hint: 'Low timesteps decide details, high ones the layout.' },
+		timestepMax: { label: 'Timesteps to', hint: 'The end is not included; 1000 is everything.' },
+		loss: { label: 'Loss', hint: 'MSE is usual; L1 and smooth L1 care less about single large errors.' },
+		beta1: { label: 'β1', hint: 'How long the direction is remembered.' },
+		beta2: { label: 'β2', hint: 'How long its size is remembered.' },
+		weightDecay: { label: 'Weight decay', hint: 'Pulls the factors towards 0 at every step.' },
+		blocks: { label: 'Blocks', hint: 'Which parts of the UNet take part. Fewer blocks aim better and have less effect.' }
+	},
+	hints: {
+		scale: (factor: string) => `Effect × ${factor} (alpha ÷ rank)`,
+		rateAtBatch: (rate: string, batch: number) => `Usual for batch ${batch}: up to about ${rate}`,
+		effectiveRate: (rate: string) => `Acts like ${rate} at alpha = rank`,
+		size: (size: string) => `File about ${size}`
+	},
+	optimizers: { lion: 'Lion', adamw: 'AdamW' },
+	schedules: { cosine: 'Cosine', constant: 'Constant' },
+	losses: { mse: 'MSE', l1: 'L1', smoothL1: 'Smooth L1' },
+	blockGroups: { in: 'In', middle: 'Middle', out: 'Out' },
+	blockGroupHints: { in: 'layout', middle: 'subject', out: 'details and colour' },
+	blockCount: (n: number, all: number) => `${n} of ${all}`,
+	allBlocks: 'All',
+	noBlocks: 'None',
+	blockOf: (pass: string, block: string) => `${pass}: ${block}`,
+	prompts: {
+		original: 'Prompt of the original',
+		target: 'Prompt of the target',
+		hint: 'Leave both empty for a LoRA that needs no trigger word.'
+	},
+	preview: {
+		prompt: 'Preview prompt',
+		negative: 'Negative prompt',
+		seeds: 'Preview seeds',
+		strengths: 'Strengths',
+		steps: 'Sampling steps',
+		cfg: 'Guidance (CFG)',
+		sampler: 'Sampler',
+		every: 'Preview every',
+		everyHint: '0: no live preview. Each one costs the time of a picture.',
+		listHint: 'Separate numbers by commas.'
+	},
+	samplers: { ddim: 'DDIM', euler_a: 'Euler a' },
+	saving: {
+		every: 'Save every',
+		everyHint: 'Intermediate files of pass 2, to look back at. 0: only the result.',
+		precision: 'File precision',
+		precisions: { f16: '16 bit', f32: '32 bit' },
+		keepCopier: 'Also keep the copier as a file'
+	},
+	probe: { every: 'Probe every', hint: 'Measures the loss at fixed noise, the steadiest sign of progress. 0: off.' }
+};

@@ -1,0 +1,81 @@
+/** レシピの入力欄: プリセット、2段階の設定と一行の説明、ブロック。 */
+import type { en } from '../en/index';
+
+export const recipe: (typeof en)['recipe'] = {
+	title: 'レシピ',
+	presets: 'プリセット',
+	custom: '自分の設定',
+	customHint: '上のプリセットから変えてあります。',
+	passes: { copier: 'コピー機', difference: '差分' },
+	passHints: {
+		copier: '1段階目。どんなノイズからでも元の画像を描くように学びます。',
+		difference: '2段階目。元の画像を目標に変える差分だけを学びます。これが成果物です。'
+	},
+	summary: (rank, optimizer, rate, steps) => `rank ${rank} · ${optimizer} ${rate} · ${steps} ステップ`,
+	settings: '2段階の設定',
+	advanced: '詳しい設定',
+	common: 'プロンプト・プレビュー・保存',
+	steps: 'ステップ',
+	fields: {
+		rank: { label: 'rank（dim）', hint: 'LoRAの器の大きさ。大きいほど多く学べますが、画風や背景も混ざりやすくなります。' },
+		alpha: { label: 'alpha', hint: 'alpha ÷ rank が効きに掛かります。alpha を小さくすると、同じ学習率でも変化はゆっくりになります。' },
+		iterations: { label: 'ステップ数', hint: 'rankが大きいほど、同じ効果に多くのステップが要ります。多すぎるとやりすぎになります。' },
+		learningRate: { label: '学習率', hint: '1ステップで進む量。高すぎると崩壊し、低すぎると何も変わりません。' },
+		batch: { label: 'バッチ', hint: '1ステップで使うノイズの数。多いと安定して高い学習率に耐えますが、遅くなりメモリも使います。' },
+		optimizer: { label: '最適化', hint: 'AdamWは副作用が最も少なくメモリを多く使います。Lionは軽く、学習率は3〜10分の1が目安です。' },
+		schedule: { label: 'スケジュール', hint: 'cosine は学習率を0まで下げ、終わりが落ち着きます。constant は一定のままです。' },
+		warmup: { label: 'ウォームアップ', hint: '学習率を0から上げていくステップ数。0で無効。' },
+		convRank: { label: 'conv rank', hint: '3×3畳み込みのrank。0なら畳み込みは学習せず、ファイルも小さいままです。' },
+		convAlpha: { label: 'conv alpha', hint: '畳み込み用の alpha です。' },
+		seed: { label: 'シード', hint: '同じシードと設定なら、同じGPUで同じLoRAになります。−1は開始時に決めます。' },
+		minSnrGamma: { label: 'Min-SNR γ', hint: 'ノイズがほとんどない簡単なステップの重みを下げます。5が一般的、0で無効。' },
+		timestepMin: { label: 'タイムステップ 下限', hint: '小さい値は細部、大きい値は構図を決めます。' },
+		timestepMax: { label: 'タイムステップ 上限', hint: 'この値自体は含みません。1000で全部です。' },
+		loss: { label: '損失', hint: '普通はMSE。L1とsmooth L1は一部の大きな誤差を気にしすぎません。' },
+		beta1: { label: 'β1', hint: '進む向きをどれだけ覚えておくか。' },
+		beta2: { label: 'β2', hint: '進む大きさをどれだけ覚えておくか。' },
+		weightDecay: { label: '重み減衰', hint: '毎ステップ、LoRAの値を少しずつ0に近づけます。' },
+		blocks: { label: '層（ブロック）', hint: 'UNetのどこを学習するか。絞ると狙いは定まりますが、効きは弱くなります。' }
+	},
+	hints: {
+		scale: (factor) => `効き × ${factor}（alpha ÷ rank）`,
+		rateAtBatch: (rate, batch) => `バッチ ${batch} なら ${rate} くらいまでが普通です`,
+		effectiveRate: (rate) => `alpha = rank での ${rate} に相当`,
+		size: (size) => `ファイルは約 ${size}`
+	},
+	optimizers: { lion: 'Lion', adamw: 'AdamW' },
+	schedules: { cosine: 'cosine', constant: 'constant' },
+	losses: { mse: 'MSE', l1: 'L1', smoothL1: 'smooth L1' },
+	blockGroups: { in: 'IN', middle: '中央', out: 'OUT' },
+	blockGroupHints: { in: '構図', middle: '主題', out: '細部と色' },
+	blockCount: (n, all) => `${all} のうち ${n}`,
+	allBlocks: 'すべて',
+	noBlocks: 'なし',
+	blockOf: (pass, block) => `${pass}: ${block}`,
+	prompts: {
+		original: '元の画像のプロンプト',
+		target: '目標の画像のプロンプト',
+		hint: '両方空にすると、トリガーワードの要らないLoRAになります。'
+	},
+	preview: {
+		prompt: 'プレビューのプロンプト',
+		negative: 'ネガティブプロンプト',
+		seeds: 'プレビューのシード',
+		strengths: '強さ',
+		steps: '生成ステップ',
+		cfg: 'CFG',
+		sampler: 'サンプラー',
+		every: 'プレビューの間隔',
+		everyHint: '0で無効。1回ごとに画像1枚分の時間がかかります。',
+		listHint: '数字をカンマで区切ります。'
+	},
+	samplers: { ddim: 'DDIM', euler_a: 'Euler a' },
+	saving: {
+		every: '途中保存の間隔',
+		everyHint: '2段階目の途中のファイルを残します。0なら最後だけ。',
+		precision: 'ファイルの精度',
+		precisions: { f16: '16 ビット', f32: '32 ビット' },
+		keepCopier: 'コピー機もファイルに残す'
+	},
+	probe: { every: '定点観測の間隔', hint: '決まったノイズで損失を測ります。進み具合のいちばん確かな印です。0で無効。' }
+};

@@ -1,0 +1,38 @@
+/** 設定。 */
+import type { en } from '../en/index';
+
+export const settings: (typeof en)['settings'] = {
+	title: '設定',
+	appearance: '表示',
+	language: '言語',
+	languages: { ja: '日本語', en: 'English' },
+	theme: '配色',
+	themes: { system: 'システムに合わせる', light: 'ライト', dark: 'ダーク' },
+	trainer: '学習エンジン',
+	adapter: 'GPU',
+	adapterNone: 'GPUが見つかりませんでした。',
+	adapterAsk: 'まだ確認していません',
+	check: '今すぐ確認',
+	largestBuffer: '最大バッファー',
+	largestBinding: '最大バインディング',
+	halves: '16ビット演算',
+	subgroups: 'サブグループ',
+	yes: 'あり',
+	no: 'なし',
+	precision: 'GPU上の保存精度',
+	precisions: { f16: '16 ビット', f32: '32 ビット' },
+	precisionHint: '新しいレシピで重みと中間データに使う精度です。16ビットはメモリが半分で済みます。合計とLoRA自体は常に32ビットです。',
+	storage: 'このブラウザの保存領域',
+	used: (used, quota) => `${used} 使用中・最大 ${quota}`,
+	usedUnknown: 'このブラウザでは使用量がわかりません。',
+	persisted: '保護されています。ブラウザが勝手に消すことはありません。',
+	notPersisted: 'ディスクがいっぱいになると、ブラウザが消すことがあります。',
+	persist: '保護する',
+	persistRefused: 'ブラウザに断られました。アプリとしてインストールするか、ブックマークすると通りやすくなります。',
+	offline: 'オフライン',
+	offlineYes: 'このアプリはネットワークなしで動きます。',
+	offlineNo: 'オフライン用の準備がまだか、このブラウザでは保存されません。',
+	install: 'アプリとしてインストール',
+	about: 'このアプリについて',
+	aboutText: 'Utsushi（写し）は、自分のGPUで差分LoRAを学習するアプリです。画像・モデル・成果物をどこかへ送ることはありません。'
+};

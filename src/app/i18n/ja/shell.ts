@@ -1,0 +1,28 @@
+/** ヘッダー・通知・共通の言葉。 */
+import type { en } from '../en/index';
+
+export const shell: (typeof en)['shell'] = {
+	name: 'Utsushi',
+	skip: '本文へ移動',
+	rooms: { train: '学習', library: 'ライブラリ', settings: '設定' },
+	navigation: '部屋',
+	switchLanguage: 'English',
+	switchLanguageLabel: 'Switch to English',
+	close: '閉じる',
+	dismiss: '閉じる',
+	retry: 'もう一度',
+	loading: '読み込み中',
+	offlineReady: 'オフライン対応',
+	offlineReadyHint: 'ミニモデルを含め、必要なものはすべてこのブラウザに保存済みです。',
+	offlineNow: 'オフライン',
+	offlineNowHint: '今はネットワークにつながっていませんが、学習には影響ありません。',
+	updateReady: '新しいバージョンの準備ができました。',
+	updateWaits: '新しいバージョンの準備ができました。学習が終わるまで待ちます。',
+	updateNow: '再読み込みして更新',
+	runChip: (state, percent) => `${state} · ${percent}`,
+	runChipLabel: '学習の画面へ',
+	error: 'エラー',
+	warning: '注意',
+	remedy: '対処法',
+	details: '詳細'
+};

@@ -1,0 +1,11 @@
+/** The page's entry: mounts the app on its one element. The trainer (a worker with the whole engine) is loaded when first needed. */
+import { mount } from 'svelte';
+import App from './App.svelte';
+import './base.css';
+import { trainer } from './train/trainer.svelte';
+
+const target = document.getElementById('app');
+if (!target) throw new Error('index.html has no #app');
+
+trainer.use(async () => (await import('../service/client')).createWorkerClient());
+mount(App, { target });

@@ -1,0 +1,153 @@
+/**
+ * The run being prepared: a recipe, what is typed into it, and the two pictures. The schema judges recipe and typing together after
+ * every key, so a field shows its problem while it is wrong and the last good value stays in force.
+ */
+import { decodeRecipeLink } from '../../recipe/link';
+import { defaultRecipe } from '../../recipe/defaults';
+import { applyPreset, type Preset } from '../../recipe/presets';
+import type { ModelFamily, Recipe } from '../../recipe/recipe';
+import { parseRecipe } from '../../recipe/schema';
+import type { Problem } from '../../service/protocol';
+import { fitSize } from '../picture/checks';
+import { fitPicture, flattenPicture } from '../picture/fit';
+import { loadPicture, loadSample, PictureError, type LoadedPicture, type Which } from '../picture/load';
+import { preferences } from '../settings/preferences.svelte';
+import { overlay, type Typed } from './fields';
+import { toProblem } from './trainer.svelte';
+
+/** Pixels a side the family was trained at; the open model's own number takes its place. */
+export const RESOLUTION: Readonly<Record<ModelFamily, number>> = { mini: 128, sd15: 512, sdxl: 1024 };
+
+export type LinkState = { kind: 'opened'; notes: Problem[] } | { kind: 'bad'; problems: Problem[] };
+
+function fresh(family: ModelFamily): Recipe {
+	return { ...defaultRecipe(family), name: 'mouth-a', storage: preferences.gpuStorage };
+}
+
+class Draft {
+	recipe = $state<Recipe>(fresh('mini'));
+	/** Field path → what stands in the field while it is edited, and what the schema sees of it. */
+	typed = $state<Record<string, Typed>>({});
+	original = $state.raw<LoadedPicture | null>(null);
+	target = $state.raw<LoadedPicture | null>(null);
+	/** Why a picture could not be taken. */
+	pictureProblems = $state.raw<Partial<Record<Which, Problem>>>({});
+	reading = $state<Partial<Record<Which, boolean>>>({});
+	link = $state.raw<LinkState | null>(null);
+	/** Set when both pictures were brought to one size. */
+	fitted = $state.raw<{ width: number; height: number } | null>(null);
+
+	#parsed = $derived(parseRecipe(overlay($state.snapshot(this.recipe), $state.snapshot(this.typed))));
+
+	/** The recipe in force: valid, with everything typed that is valid. */
+	get current(): Recipe {
+		return this.#parsed.ok ? this.#parsed.recipe : $state.snapshot(this.recipe);
+	}
+
+	get problems(): readonly Problem[] {
+		return this.#parsed.problems;
+	}
+
+	get valid(): boolean {
+		return this.#parsed.ok;
+	}
+
+	problemAt(path: string): Problem | undefined {
+		const found = this.problems.filter((problem) => problem.where === path || problem.where.startsWith(`${path}.`));
+		return found.find((problem) => problem.level === 'error') ?? found[0];
+	}
+
+	/** Takes `recipe` as it is and loads its bundled pictures. */
+	take(recipe: Recipe): void {
+		this.typed = {};
+		this.recipe = structuredClone(recipe);
+		void this.#takePictures();
+	}
+
+	async #takePictures(): Promise<void> {
+		for (const which of ['original', 'target'] as const) {
+			const { bundled, sha256 } = this.recipe.images[which];
+			const held = this[which];
+			if (bundled) await this.pickSample(which, bundled);
+			else if (!held || held.bundled !== null || held.sha256 !== sha256) this[which] = null;
+		}
+	}
+
+	applyPreset(preset: Preset): void {
+		this.typed = {};
+		this.recipe = applyPreset($state.snapshot(this.recipe), preset);
+	}
+
+	/** A model of another family has other rates and sizes: start from its defaults, keep name, prompts and pictures. */
+	setModel(family: ModelFamily, name: string, bundled: boolean): void {
+		const { recipe } = this;
+		const base = family === recipe.model.family ? $state.snapshot(recipe) : fresh(family);
+		this.typed = family === recipe.model.family ? this.typed : {};
+		this.recipe = {
+			...base,
+			name: recipe.name,
+			images: $state.snapshot(recipe.images),
+			prompts: $state.snapshot(recipe.prompts),
+			model: bundled ? { name, family, bundled: 'mini' } : { name, family }
+		};
+	}
+
+	pickSample(which: Which, path: string): Promise<void> {
+		return this.#load(which, () => loadSample(path, which));
+	}
+
+	pickFile(which: Which, file: File): Promise<void> {
+		return this.#load(which, () => loadPicture(file, file.name, which));
+	}
+
+	async #load(which: Which, load: () => Promise<LoadedPicture>): Promise<void> {
+		this.reading[which] = true;
+		try {
+			const loaded = await load();
+			this[which] = loaded;
+			this.recipe.images[which] = loaded.bundled ? { name: loaded.name, bundled: loaded.bundled } : { name: loaded.name, sha256: loaded.sha256 };
+			this.pictureProblems = { ...this.pictureProblems, [which]: undefined };
+			this.fitted = null;
+		} catch (error) {
+			this.pictureProblems = { ...this.pictureProblems, [which]: error instanceof PictureError ? error.problem : toProblem(error, `images.${which}`) };
+		} finally {
+			this.reading[which] = false;
+		}
+	}
+
+	swap(): void {
+		[this.original, this.target] = [this.target, this.original];
+		const { original, target } = this.recipe.images;
+		this.recipe.images = { original: target, target: original };
+	}
+
+	async #change(edit: (picture: LoadedPicture) => Promise<LoadedPicture>): Promise<void> {
+		const { original, target } = this;
+		if (!original || !target) return;
+		[this.original, this.target] = await Promise.all([edit(original), edit(target)]);
+	}
+
+	async fit(resolution: number): Promise<void> {
+		if (!this.original) return;
+		const size = fitSize(this.original.picture, resolution);
+		await this.#change(async (loaded) => ({ ...loaded, picture: await fitPicture(loaded.picture, size) }));
+		this.fitted = size;
+	}
+
+	flatten(): Promise<void> {
+		return this.#change(async (loaded) => ({ ...loaded, picture: await flattenPicture(loaded.picture) }));
+	}
+
+	/** A recipe link of the address bar. */
+	openLink(hash: string): void {
+		const decoded = decodeRecipeLink(hash);
+		if (!decoded.ok) {
+			this.link = { kind: 'bad', problems: decoded.problems };
+			return;
+		}
+		this.link = { kind: 'opened', notes: decoded.problems };
+		this.take(decoded.recipe);
+	}
+}
+
+export const draft = new Draft();

@@ -1,0 +1,106 @@
+/**
+ * The fields of a pass as the form shows them: which are in sight, which fold away, how each is read and written. The schema alone
+ * knows what is valid; hints come from `recipe/advice`.
+ */
+import { alphaScale, highestUsualRate } from '../../recipe/advice';
+import type { ModelFamily, PassSettings, Recipe } from '../../recipe/recipe';
+import { short } from '../format';
+import type { Dictionary } from '../i18n/i18n.svelte';
+
+export type FieldKey = keyof Dictionary['recipe']['fields'];
+
+export interface NumberField {
+	key: Exclude<FieldKey, 'optimizer' | 'schedule' | 'loss' | 'blocks'>;
+	/** Under `passes.<pass>.`, as the schema names it. */
+	path: string;
+	read: (pass: PassSettings) => number;
+	write: (pass: PassSettings, value: number) => void;
+	/** Says what the value means here and now; null: nothing worth saying. */
+	hint?: (pass: PassSettings, family: ModelFamily, t: Dictionary) => string | null;
+}
+
+const rank: NumberField = { key: 'rank', path: 'rank', read: (p) => p.rank, write: (p, v) => (p.rank = v) };
+
+const alpha: NumberField = {
+	key: 'alpha',
+	path: 'alpha',
+	read: (p) => p.alpha,
+	write: (p, v) => (p.alpha = v),
+	hint: (p, _family, t) => (p.alpha === p.rank ? null : t.recipe.hints.scale(short(alphaScale(p.alpha, p.rank))))
+};
+
+const iterations: NumberField = { key: 'iterations', path: 'iterations', read: (p) => p.iterations, write: (p, v) => (p.iterations = v) };
+
+const learningRate: NumberField = {
+	key: 'learningRate',
+	path: 'learningRate',
+	read: (p) => p.learningRate,
+	write: (p, v) => (p.learningRate = v),
+	hint(p, family, t) {
+		const scale = alphaScale(p.alpha, p.rank);
+		if (scale !== 1) return t.recipe.hints.effectiveRate(short(p.learningRate * scale));
+		const usual = highestUsualRate(family, p.batch);
+		return usual === null ? null : t.recipe.hints.rateAtBatch(short(usual), p.batch);
+	}
+};
+
+/** In sight. */
+export const MAIN_FIELDS: readonly NumberField[] = [rank, alpha, iterations, learningRate];
+
+/** Folded away. */
+export const MORE_FIELDS: readonly NumberField[] = [
+	{ key: 'batch', path: 'batch', read: (p) => p.batch, write: (p, v) => (p.batch = v) },
+	{ key: 'convRank', path: 'convRank', read: (p) => p.convRank, write: (p, v) => (p.convRank = v) },
+	{
+		key: 'convAlpha',
+		path: 'convAlpha',
+		read: (p) => p.convAlpha,
+		write: (p, v) => (p.convAlpha = v),
+		hint: (p, _family, t) => (p.convRank === 0 || p.convAlpha === p.convRank ? null : t.recipe.hints.scale(short(alphaScale(p.convAlpha, p.convRank))))
+	},
+	{ key: 'warmup', path: 'schedule.warmup', read: (p) => p.schedule.warmup, write: (p, v) => (p.schedule.warmup = v) },
+	{ key: 'seed', path: 'seed', read: (p) => p.seed, write: (p, v) => (p.seed = v) },
+	{ key: 'minSnrGamma', path: 'minSnrGamma', read: (p) => p.minSnrGamma, write: (p, v) => (p.minSnrGamma = v) },
+	{ key: 'timestepMin', path: 'timesteps.min', read: (p) => p.timesteps.min, write: (p, v) => (p.timesteps.min = v) },
+	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max, write: (p, v) => (p.timesteps.max = v) },
+	{ key: 'beta1', path: 'optimizer.beta1', read: (p) => p.optimizer.beta1, write: (p, v) => (p.optimizer.beta1 = v) },
+	{ key: 'beta2', path: 'optimizer.beta2', read: (p) => p.optimizer.beta2, write: (p, v) => (p.optimizer.beta2 = v) },
+	{ key: 'weightDecay', path: 'optimizer.weightDecay', read: (p) => p.optimizer.weightDecay, write: (p, v) => (p.optimizer.weightDecay = v) }
+];
+
+/** What was typed, as the schema wants it: a number where it is one, else the text itself (which the schema then refuses by name). */
+export function numberOrText(text: string): number | string {
+	const clean = text.trim().replace('−', '-');
+	return clean !== '' && Number.isFinite(Number(clean)) ? Number(clean) : text;
+}
+
+/** "1111, 2222" → numbers or texts; spaces and Japanese commas are fine, empty pieces fall away. */
+export function listOf(text: string): (number | string)[] {
+	return text
+		.split(/[,、，\s]+/)
+		.filter((piece) => piece !== '')
+		.map(numberOrText);
+}
+
+/** A field being edited: its text, and the value that text stands for. */
+export interface Typed {
+	text: string;
+	value: unknown;
+}
+
+/** `recipe` as JSON with what is being typed laid over it; keys of `typed` are paths with dots. */
+export function overlay(recipe: Recipe, typed: Readonly<Record<string, Typed>>): unknown {
+	const document: unknown = JSON.parse(JSON.stringify(recipe));
+	for (const [path, { value }] of Object.entries(typed)) {
+		const keys = path.split('.');
+		const last = keys.pop() ?? '';
+		let at: unknown = document;
+		for (const key of keys) at = isRecord(at) ? at[key] : undefined;
+		if (isRecord(at)) at[last] = value;
+	}
+	return document;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+	return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,36 @@
+/** How fast this browser trained last time, to say before the next run about how long it will take. One number per model family. */
+import type { ModelFamily, PassSettings, Recipe } from '../../recipe/recipe';
+import type { RunView } from '../run/view';
+
+const KEY = 'utsushi.secondsPerImage.';
+
+/** Seconds for one noise of one step; batches scale with it closely enough for an estimate. */
+export function rememberSpeed(view: RunView): void {
+	const measured = (['copier', 'difference'] as const)
+		.map((name) => ({ speed: view.passes[name].stepsPerSecond, batch: view.recipe.passes[name].batch }))
+		.filter(({ speed }) => speed > 0);
+	if (measured.length === 0) return;
+	const seconds = measured.reduce((sum, { speed, batch }) => sum + 1 / (speed * batch), 0) / measured.length;
+	try {
+		localStorage.setItem(KEY + view.recipe.model.family, String(seconds));
+	} catch {
+		// storage blocked: no estimate next time
+	}
+}
+
+/** Seconds both passes would take; null when nothing was measured here yet. */
+export function expectedSeconds(recipe: Recipe): number | null {
+	const perImage = rememberedSpeed(recipe.model.family);
+	if (perImage === null) return null;
+	const images = (pass: PassSettings) => pass.iterations * pass.batch;
+	return perImage * (images(recipe.passes.copier) + images(recipe.passes.difference));
+}
+
+function rememberedSpeed(family: ModelFamily): number | null {
+	try {
+		const value = Number(localStorage.getItem(KEY + family));
+		return value > 0 ? value : null;
+	} catch {
+		return null;
+	}
+}

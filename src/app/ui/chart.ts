@@ -1,0 +1,110 @@
+/**
+ * uPlot behind a Svelte attachment: draws curves in the page's colours, follows size and theme, changes data in place. The canvas means
+ * nothing to a screen reader; whoever uses it puts a sentence beside it.
+ */
+import type uPlot from 'uplot';
+
+export interface Curve {
+	label: string;
+	/** A CSS colour, custom properties included. */
+	colour: string;
+	values: readonly (number | null)[];
+	width?: number;
+	/** Drawn faintly behind the others. */
+	faint?: boolean;
+	dashed?: boolean;
+	points?: boolean;
+}
+
+export interface ChartSpec {
+	x: readonly number[];
+	curves: readonly Curve[];
+	height: number;
+	logarithmic: boolean;
+	format: (value: number) => string;
+	/** Right end of the axis, so that a running curve grows towards it. */
+	last: number;
+}
+
+/** `light-dark()` and custom properties, resolved where the chart stands. */
+function resolveColour(element: HTMLElement, colour: string): string {
+	const probe = document.createElement('span');
+	probe.style.color = colour;
+	probe.style.display = 'none';
+	element.append(probe);
+	const resolved = getComputedStyle(probe).color;
+	probe.remove();
+	return resolved;
+}
+
+function options(spec: ChartSpec, element: HTMLElement): uPlot.Options {
+	const colour = (text: string) => resolveColour(element, text);
+	const axis = colour('var(--muted)');
+	const grid = { stroke: colour('var(--line)'), width: 1 };
+	const font = `12px ${getComputedStyle(element).fontFamily}`;
+	return {
+		width: Math.max(200, element.clientWidth),
+		height: spec.height,
+		padding: [8, 8, 0, 0],
+		cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
+		legend: { show: false },
+		scales: { x: { time: false, range: [0, Math.max(1, spec.last)] }, y: { distr: spec.logarithmic ? 3 : 1 } },
+		axes: [
+			{ stroke: axis, font, grid: { show: false }, ticks: { show: false }, size: 28, space: 64 },
+			{
+				stroke: axis,
+				font,
+				grid,
+				ticks: { show: false },
+				size: 64,
+				space: 32,
+				values: (_plot, ticks) => ticks.map((tick: number | null) => (tick === null ? '' : spec.format(tick)))
+			}
+		],
+		series: [
+			{},
+			...spec.curves.map((curve) => ({
+				label: curve.label,
+				stroke: colour(curve.colour),
+				width: curve.width ?? 2,
+				alpha: curve.faint ? 0.28 : 1,
+				points: { show: curve.points ?? false, size: 6 },
+				spanGaps: false,
+				...(curve.dashed ? { dash: [4, 4] } : {})
+			}))
+		]
+	};
+}
+
+/** Draws into `element`; uPlot is loaded with the first chart. `update` redraws with new data. */
+export async function drawChart(element: HTMLElement, first: ChartSpec): Promise<{ update: (spec: ChartSpec) => void; destroy: () => void }> {
+	const [{ default: Plot }] = await Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]);
+	let spec = first;
+	const data = (): uPlot.AlignedData => [[...spec.x], ...spec.curves.map((curve) => [...curve.values])];
+	const make = (): uPlot => new Plot(options(spec, element), data(), element);
+	let plot = make();
+	const rebuild = () => {
+		plot.destroy();
+		plot = make();
+	};
+	const resized = new ResizeObserver(() => plot.setSize({ width: Math.max(200, element.clientWidth), height: spec.height }));
+	resized.observe(element);
+	const theme = new MutationObserver(rebuild);
+	theme.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme', 'lang'] });
+	const scheme = matchMedia('(prefers-color-scheme: dark)');
+	scheme.addEventListener('change', rebuild);
+	return {
+		update(next) {
+			const same = next.logarithmic === spec.logarithmic && next.curves.length === spec.curves.length && next.last === spec.last;
+			spec = next;
+			if (same) plot.setData(data());
+			else rebuild();
+		},
+		destroy() {
+			resized.disconnect();
+			theme.disconnect();
+			scheme.removeEventListener('change', rebuild);
+			plot.destroy();
+		}
+	};
+}

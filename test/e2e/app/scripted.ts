@@ -1,0 +1,156 @@
+/**
+ * A trainer for looking at screens: answers like the real one and tells a run's story at once, from formulas instead of a GPU.
+ * `?story=` picks how far the story goes: `training` stops in the second pass, `done` (default) goes to the end, `failed` breaks off.
+ * Only tests load it.
+ */
+import type { Picture, Problem, RunEvent } from '../../../src/jobs/events';
+import { writeSafetensors } from '../../../src/formats/safetensors-writer';
+import { fileBytes } from '../../../src/recipe/advice';
+import type { Recipe } from '../../../src/recipe/recipe';
+import type { EventMessage, ModelInfo, ReplyOf, Request, TrainerClient, TrainRequest } from '../../../src/service/protocol';
+
+const MODEL: ModelInfo = {
+	modelId: 'scripted',
+	name: 'mini',
+	family: 'mini',
+	predictionType: 'epsilon',
+	resolution: 128,
+	unetParameters: 10_393_092,
+	fileBytes: 31_741_718,
+	modules: { linear: 192, conv: 86 },
+	blocks: []
+};
+
+const memory = (activations: number) => ({
+	weights: 20_786_184,
+	activations,
+	factors: 7_372_800,
+	optimizer: 3_686_400,
+	staging: 4_194_304,
+	total: 36_039_688 + activations
+});
+
+/** Between the two pictures: at 0 the first, at 1 the second, beyond on both sides. */
+function blend(a: Picture, b: Picture, amount: number): Picture {
+	const data = new Uint8ClampedArray(a.data.length);
+	for (let i = 0; i < data.length; i++) data[i] = (a.data[i] ?? 0) + ((b.data[i] ?? 0) - (a.data[i] ?? 0)) * amount;
+	return { width: a.width, height: a.height, data };
+}
+
+function noisy(picture: Picture, amount: number): Picture {
+	const data = picture.data.map((value, i) =>
+		i % 4 === 3 ? 255 : value + Math.sin(i * 12.9898) * 43758.5453 * 0 + (((i * 2654435761) >>> 24) - 128) * amount
+	);
+	return { ...picture, data };
+}
+
+function loss(step: number, steps: number, from: number, to: number): number {
+	const jump = Math.abs(Math.sin(step * 91.7) * Math.cos(step * 17.3));
+	return (to + (from - to) * Math.exp((-5 * step) / steps)) * (0.45 + 1.4 * jump);
+}
+
+function* story({ recipe, original, target }: TrainRequest, until: string): Generator<RunEvent> {
+	yield { type: 'state', state: 'encoding' };
+	yield { type: 'state', state: 'compiling', pass: 'copier', fraction: 1 };
+	for (const pass of ['copier', 'difference'] as const) {
+		const steps = recipe.passes[pass].iterations;
+		const last = until === 'training' && pass === 'difference' ? Math.round(steps * 0.42) : steps;
+		const rate = pass === 'copier' ? 1.84 : 1.42;
+		yield { type: 'memory', pass, planned: 412_876_800, allocated: 412_876_800 };
+		yield { type: 'state', state: 'training', pass };
+		for (let step = 1; step <= last; step++) {
+			const value = pass === 'copier' ? loss(step, steps, 0.02, 0.0023) : loss(step, steps, 0.0072, 0.0032);
+			const left = (pass === 'copier' ? (steps - step) / 1.84 + recipe.passes.difference.iterations / 1.42 : (steps - step) / 1.42) | 0;
+			yield { type: 'progress', pass, step, steps, loss: value, lossAverage: value, learningRate: 1e-3, stepsPerSecond: rate, etaSeconds: left };
+			if (step % recipe.probe.every === 0) {
+				const now = 0.0026 + 0.011 * Math.exp((-4 * step) / steps);
+				yield { type: 'probe', pass, step, base: 0.0138, now, verdict: step / steps > 0.7 ? 'converged' : 'notYet' };
+			}
+			if (step === 1 || step % recipe.preview.every === 0) {
+				const share = pass === 'copier' ? 0 : Math.min(1, (1.6 * step) / steps);
+				const picture = noisy(blend(original, target, share), pass === 'copier' ? Math.max(0, 0.6 - step / steps) : 0.02);
+				yield { type: 'preview', pass, step, seed: recipe.preview.seeds[0] ?? 0, strength: 1, picture };
+			}
+			if (until === 'failed' && pass === 'difference' && step === 60) {
+				const problem: Problem = {
+					level: 'error',
+					code: 'gpu.lost',
+					where: 'gpu',
+					values: {},
+					message: 'The graphics driver was reset, so the run stopped at step 60. Start again; a smaller batch helps when the GPU is shared.'
+				};
+				yield { type: 'ended', outcome: 'failed', problem };
+				return;
+			}
+		}
+		if (until === 'training' && pass === 'difference') return;
+	}
+	yield { type: 'state', state: 'saving' };
+	yield { type: 'file', role: 'result', name: `${recipe.name}.safetensors`, step: recipe.passes.difference.iterations, bytes: file(recipe) };
+	yield { type: 'state', state: 'sampling' };
+	for (const seed of recipe.preview.seeds) {
+		for (const strength of recipe.preview.strengths)
+			yield { type: 'stripCell', seed, strength, picture: blend(original, target, Math.max(-0.3, Math.min(1.4, strength))) };
+	}
+	yield { type: 'ended', outcome: 'done' };
+}
+
+function file(recipe: Recipe): ArrayBuffer {
+	const data = new Float32Array(64);
+	const bytes = writeSafetensors([{ name: 'lora_unet_x.lora_up.weight', dtype: 'F32', shape: [64], data: new Uint8Array(data.buffer) }], {
+		ss_output_name: recipe.name,
+		ss_network_dim: String(recipe.passes.difference.rank),
+		'modelspec.architecture': 'stable-diffusion-v1/lora'
+	});
+	return bytes.slice().buffer;
+}
+
+export function scriptedTrainer(until: string): TrainerClient {
+	const listeners = new Set<(message: EventMessage) => void>();
+	const answer = (request: Request): ReplyOf[Request['type']] => {
+		switch (request.type) {
+			case 'hello': {
+				const description = 'NVIDIA GeForce RTX 3080';
+				return {
+					version: 1,
+					adapter: {
+						vendor: 'nvidia',
+						architecture: 'ampere',
+						description,
+						isFallback: false,
+						features: ['subgroups'],
+						maxBufferSize: 2 ** 32,
+						maxBindingSize: 2 ** 31
+					},
+					problem: null
+				};
+			}
+			case 'openModel':
+				return MODEL;
+			case 'estimate':
+				return {
+					problems: [],
+					memory: { copier: memory(340_000_000), difference: memory(376_000_000) },
+					dispatches: 1462,
+					fileBytes: fileBytes(request.request.recipe)
+				};
+			case 'train': {
+				let seq = 0;
+				for (const event of story(request.request, until))
+					for (const listener of listeners) listener({ run: request.run, seq: seq++, time: Date.now() + 251_000, event });
+				return null;
+			}
+			default:
+				return null;
+		}
+	};
+	return {
+		request: <R extends Request>(request: R) =>
+			new Promise<ReplyOf[R['type']]>((resolve) => setTimeout(() => resolve(answer(request) as ReplyOf[R['type']]), 20)),
+		subscribe(listener) {
+			listeners.add(listener);
+			return () => listeners.delete(listener);
+		},
+		close: () => listeners.clear()
+	};
+}
