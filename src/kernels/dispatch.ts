@@ -47,6 +47,8 @@ export interface Dispatch {
 export interface Target {
 	readonly f16: boolean;
 	readonly subgroups: boolean;
+	/** Lanes of every subgroup where the adapter knows only one size; 0 otherwise. */
+	readonly subgroupSize: number;
 	readonly maxWorkgroupInvocations: number;
 	readonly maxWorkgroupStorage: number;
 	readonly maxWorkgroupsPerDimension: number;

@@ -72,12 +72,12 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
 	const common = { family: familyOf(part), flops: 2 * problem.m * problem.n * problem.k };
 	const terms = part.terms.map((term) => ({ term, layout: layoutOf(term, part) }));
-	if (split <= 1 || tile.kind === 'fat') {
+	if (split <= 1 || tile.kind !== 'tile') {
 		const { bindings, conditions } = finish(part, target);
 		return [
 			{
 				...common,
-				shader: tile.kind === 'fat' ? 'gemm_fat' : 'gemm_tile',
+				shader: `gemm_${tile.kind}`,
 				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile) },
 				constants: { ...modeConstants(part.terms), ...tileConstants(tile) },
 				bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...bindings],
@@ -177,16 +177,25 @@ function modeConstants(terms: readonly GemmTerm[]): Record<string, number> {
 	return constants;
 }
 
-const tileConditions = (tile: Tile): Record<string, boolean> => (tile.kind === 'fat' ? { lanes_on_m: tile.lanesOn === 'm' } : {});
+function tileConditions(tile: Tile): Record<string, boolean> {
+	if (tile.kind === 'tile') return {};
+	return { lanes_on_m: tile.lanesOn === 'm', subgroups: tile.kind === 'lanes' };
+}
 
 function tileConstants(tile: Tile): Record<string, number> {
-	if (tile.kind === 'tile') return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
-	return {
-		LANES_M: tile.lanesOn === 'm' ? tile.lanes : 1,
-		LANES_N: tile.lanesOn === 'n' ? tile.lanes : 1,
-		BLOCKS_M: tile.blocksM,
-		BLOCKS_N: tile.blocksN
-	};
+	switch (tile.kind) {
+		case 'tile':
+			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
+		case 'lanes':
+			return { SHARED: tile.shared };
+		case 'fat':
+			return {
+				LANES_M: tile.lanesOn === 'm' ? tile.lanes : 1,
+				LANES_N: tile.lanesOn === 'n' ? tile.lanes : 1,
+				BLOCKS_M: tile.blocksM,
+				BLOCKS_N: tile.blocksN
+			};
+	}
 }
 
 /** The shader's `Term`. */

@@ -4,6 +4,7 @@
 import type { Gpu } from '../gpu/gpu';
 import type { Op, OpType } from '../graph/ir';
 import type { Dispatch, Target } from './dispatch';
+import { attention } from './attention';
 import { gemm } from './gemm';
 import { loss } from './loss';
 import type { Lowerings } from './lowering';
@@ -12,12 +13,13 @@ import { norm } from './norm';
 import { pointwise } from './pointwise';
 
 /** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
-const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...loss, ...noise, ...norm };
+const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...loss, ...noise, ...norm, ...attention };
 
 export function targetOf(gpu: Gpu): Target {
 	return {
 		f16: gpu.f16,
 		subgroups: gpu.subgroups,
+		subgroupSize: gpu.subgroupSize,
 		maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
 		maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
 		maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
