@@ -12,7 +12,7 @@ export default defineConfig(({ isSsrBuild }) => ({
 	base: './',
 	plugins: [svelte({ configFile: false }), budget(), offline()],
 	publicDir: isSsrBuild ? false : 'public',
-	worker: { format: 'es' },
+	worker: { format: 'es', rolldownOptions: { checks: { pluginTimings: false } } },
 	build: {
 		outDir: isSsrBuild ? 'dist/cli' : 'dist/app',
 		target: isSsrBuild ? 'node20' : 'es2022',
@@ -20,7 +20,8 @@ export default defineConfig(({ isSsrBuild }) => ({
 		assetsInlineLimit: 0,
 		modulePreload: { polyfill: false },
 		chunkSizeWarningLimit: 800,
-		reportCompressedSize: false
+		reportCompressedSize: false,
+		rolldownOptions: { checks: { pluginTimings: false } }
 	},
 	test: {
 		projects: [
