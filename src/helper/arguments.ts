@@ -180,7 +180,7 @@ export function parseArguments(words: readonly string[]): Command {
 	switch (first) {
 		case 'serve': {
 			none();
-			const port = values.number('port', { min: 1, max: 65535, whole: true });
+			const port = values.number('port', { min: 0, max: 65535, whole: true });
 			return { name: 'serve', ...(port === undefined ? {} : { port }), open: values.flag('open') };
 		}
 		case 'train':

@@ -19,7 +19,7 @@ const TOPICS: Record<CommandName, string> = {
 
 Serves the app on http://127.0.0.1, to this computer only, and prints the address.
 
-  --port N   exactly this port (default: 5757, or a free one when that is taken)
+  --port N   exactly this port, 0 for any free one (default: 5757, or a free one when that is taken)
   --open     open the address in the browser`,
 	train: `utsushi train RECIPE.json --out DIR [--json]
 

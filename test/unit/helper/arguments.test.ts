@@ -55,7 +55,7 @@ describe('arguments', () => {
 		['train a.json', '--out'],
 		['train a.json b.json --out d', 'b.json'],
 		['train a.json --out d --fast', '--fast'],
-		['serve --port 0', '--port'],
+		['serve --port 70000', '--port'],
 		['serve --port abc', 'abc'],
 		['serve now', 'now'],
 		['sample --out o.png --seed -1', '--seed'],
