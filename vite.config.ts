@@ -6,13 +6,14 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { budget } from './tools/vite/budget.ts';
 import { offline } from './tools/vite/offline.ts';
+import { shaders } from './tools/vite/shaders.ts';
 
 export default defineConfig(({ isSsrBuild }) => ({
 	// Relative, so that the built app may lie in any folder of a static host.
 	base: './',
-	plugins: [svelte({ configFile: false }), budget(), offline()],
+	plugins: [svelte({ configFile: false }), shaders(), budget(), offline()],
 	publicDir: isSsrBuild ? false : 'public',
-	worker: { format: 'es', rolldownOptions: { checks: { pluginTimings: false } } },
+	worker: { format: 'es', plugins: () => [shaders()], rolldownOptions: { checks: { pluginTimings: false } } },
 	build: {
 		outDir: isSsrBuild ? 'dist/cli' : 'dist/app',
 		target: isSsrBuild ? 'node20' : 'es2022',

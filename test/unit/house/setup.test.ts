@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { deriveBackports, hasSuite, parseDeb822, parseOneLine } from '../../../tools/apt-sources.mjs';
 import { staticClosure } from '../../../tools/vite/budget';
 import { listFiles } from '../../../tools/vite/offline';
+import { compact } from '../../../tools/vite/shaders';
 
 const DEB822 = `# a comment
 Types: deb
@@ -59,6 +60,10 @@ describe('the build', () => {
 	test('the first load is the entry with all it imports, circles included', () => {
 		const graph: Record<string, string[]> = { a: ['b', 'c'], b: ['c'], c: ['a'], d: ['a'] };
 		expect([...staticClosure('a', (file) => graph[file] ?? [])].sort()).toEqual(['a', 'b', 'c']);
+	});
+
+	test('shaders lose comments and indentation, nothing else', () => {
+		expect(compact('// rule\n@if(f16) enable f16;\n\n\tlet a = b / c; // why\n\t\tfn f() {}\n')).toBe('@if(f16) enable f16;\nlet a = b / c;\nfn f() {}');
 	});
 
 	test('lists every file but the worker, sorted, with its hash', async () => {
