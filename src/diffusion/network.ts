@@ -3,6 +3,7 @@
  * Halves stay halves in the model and are cast to f32 in it, so the model is half as large as its arithmetic is precise.
  * GroupNorm is InstanceNormalization over `[B, groups, rest]`, which is exact and runs everywhere, followed by the channels' scale and shift.
  */
+import { FormatError } from '../formats/error';
 import type { SafetensorsFile } from '../formats/safetensors';
 import { OnnxModel } from '../onnx/model';
 
@@ -17,13 +18,15 @@ export class Network extends OnnxModel {
 		super();
 	}
 
-	/** A tensor as stored, half or f32; `shape` reinterprets it. @returns value name and its type */
+	/** A tensor as stored, half or f32; `shape` reinterprets it. @returns value name and its type @throws FormatError `incomplete-model` */
 	stored(key: string, shape?: readonly number[]): { value: string; half: boolean } {
 		const name = this.prefix + key;
 		const entry = this.file.tensors.get(name);
-		const half = entry?.dtype === 'F16';
+		if (!entry)
+			throw new FormatError('incomplete-model', name, `The file lacks ${name}`, 'Choose a complete checkpoint (UNet, VAE and text encoder in one file).');
+		const half = entry.dtype === 'F16';
 		if (!this.#weights.has(name)) {
-			const sizes = shape ?? entry?.shape ?? [];
+			const sizes = shape ?? entry.shape;
 			const length = sizes.reduce((product, size) => product * size, half ? 2 : 4);
 			const read = async (): Promise<Uint8Array> => {
 				if (half) return this.file.readBytes(name);
