@@ -19,8 +19,19 @@ function isValue(candidate: unknown): candidate is Value {
 	return typeof candidate === 'object' && candidate !== null && 'kind' in candidate && 'dtype' in candidate && 'shape' in candidate;
 }
 
-/** Values read, each as often as it is read, in field order. */
-export function readsOf(op: Op): Value[] {
+/** Operations never change, so what they read and write is worked out once: large graphs are walked many times. */
+const reads = new WeakMap<Op, readonly Value[]>();
+const writes = new WeakMap<Op, readonly Value[]>();
+
+function remember(known: WeakMap<Op, readonly Value[]>, op: Op, find: (op: Op) => readonly Value[]): readonly Value[] {
+	const before = known.get(op);
+	if (before) return before;
+	const found = find(op);
+	known.set(op, found);
+	return found;
+}
+
+function findReads(op: Op): Value[] {
 	if (op.type === 'gemm') {
 		return [...op.terms.flatMap((term) => [term.a, term.b]), op.bias, op.rowBias, op.residual].filter((value) => value !== undefined);
 	}
@@ -28,12 +39,22 @@ export function readsOf(op: Op): Value[] {
 	return Object.entries(op).flatMap(([field, value]) => (isValue(value) && !isWritten(op, field) ? [value] : []));
 }
 
-export function writesOf(op: Op): Value[] {
+function findWrites(op: Op): Value[] {
 	return Object.entries(op).flatMap(([field, value]) => (isValue(value) && isWritten(op, field) ? [value] : []));
 }
 
-/** The same operation over other values: each value v becomes `rename(v)`. */
+/** Values read, each as often as it is read, in field order. */
+export function readsOf(op: Op): readonly Value[] {
+	return remember(reads, op, findReads);
+}
+
+export function writesOf(op: Op): readonly Value[] {
+	return remember(writes, op, findWrites);
+}
+
+/** The same operation over other values: each value v becomes `rename(v)`. The operation itself when nothing changes. */
 export function mapValues<T extends Op>(op: T, rename: (value: Value) => Value): T {
+	if ([...readsOf(op), ...writesOf(op)].every((value) => rename(value) === value)) return op;
 	const entries = Object.entries(op).map(([field, content]): [string, unknown] => {
 		if (isValue(content)) return [field, rename(content)];
 		if (op.type === 'gemm' && field === 'terms') return [field, op.terms.map((term) => ({ ...term, a: rename(term.a), b: rename(term.b) }))];

@@ -96,6 +96,17 @@ function search(graph: Graph, merge: number, target: number, external: readonly 
 	return best;
 }
 
+/** The segment size that meets the target with the least work; sizes are tried upwards until a larger one no longer pays. */
+function cheapest(graph: Graph, target: number, external: readonly Value[]): Attempt {
+	let best: Attempt | undefined;
+	for (const merge of MERGES) {
+		const attempt = search(graph, merge, target, external);
+		if (!best || (best.peak > target ? attempt.peak < best.peak : attempt.peak <= target && attempt.flops < best.flops)) best = attempt;
+		else if (best.peak <= target) break;
+	}
+	return best as Attempt;
+}
+
 /**
  * The same results within the budget, with as little repeated as the search finds. When the budget cannot be met, what comes nearest is returned:
  * plan it (`planGraph`) to know.
@@ -107,15 +118,11 @@ export function recompute(graph: Graph, options: RecomputeOptions): Graph {
 	let target = options.budgetBytes;
 	// The planner may need a little more than what is live at once; then the search is repeated with a target that is lower by as much.
 	for (let round = 0; round < 4 && planned > options.budgetBytes; round++) {
-		const goal = target;
-		const attempts = MERGES.map((merge) => search(graph, merge, goal, external));
-		const meeting = attempts.filter(({ peak }) => peak <= goal).sort((a, b) => a.flops - b.flops);
-		const best = meeting[0] ?? attempts.toSorted((a, b) => a.peak - b.peak)[0];
-		if (!best) break;
+		const best = cheapest(graph, target, external);
 		planned = planGraph(best.graph, external).peakBytes;
 		if (planned < nearest.planned) nearest = { graph: best.graph, planned };
-		if (meeting.length === 0) break;
-		target = Math.floor(Math.min(goal, best.peak) * Math.min(0.99, options.budgetBytes / planned));
+		if (best.peak > target) break;
+		target = Math.floor(Math.min(target, best.peak) * Math.min(0.99, options.budgetBytes / planned));
 	}
 	return nearest.graph;
 }
