@@ -9,6 +9,8 @@ const ARGUMENTS = [
 	'--disable-background-networking',
 	'--disable-component-update',
 	'--disable-sync',
+	// Containers often have next to no shared memory.
+	'--disable-dev-shm-usage',
 	'--no-first-run'
 ];
 
