@@ -39,13 +39,21 @@ class Draft {
 
 	#parsed = $derived(parseRecipe(overlay($state.snapshot(this.recipe), $state.snapshot(this.typed))));
 
+	/** The same without what is wrong, so that one bad field does not hide what is to be said about the others. */
+	#accepted = $derived.by(() => {
+		if (this.#parsed.ok) return this.#parsed;
+		const wrong = this.#parsed.problems.filter((problem) => problem.level === 'error').map((problem) => problem.where);
+		const good = Object.entries($state.snapshot(this.typed)).filter(([path]) => !wrong.some((where) => where === path || where.startsWith(`${path}.`)));
+		return parseRecipe(overlay($state.snapshot(this.recipe), Object.fromEntries(good)));
+	});
+
 	/** The recipe in force: valid, with everything typed that is valid. */
 	get current(): Recipe {
-		return this.#parsed.ok ? this.#parsed.recipe : $state.snapshot(this.recipe);
+		return this.#accepted.ok ? this.#accepted.recipe : $state.snapshot(this.recipe);
 	}
 
 	get problems(): readonly Problem[] {
-		return this.#parsed.problems;
+		return this.#parsed.ok ? this.#parsed.problems : [...this.#parsed.problems, ...this.#accepted.problems];
 	}
 
 	get valid(): boolean {

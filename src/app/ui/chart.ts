@@ -37,18 +37,42 @@ function resolveColour(element: HTMLElement, colour: string): string {
 	return resolved;
 }
 
-function options(spec: ChartSpec, element: HTMLElement): uPlot.Options {
+/** 1, 2 and 5 of each decade in sight. */
+export function logTicks(low: number, high: number): number[] {
+	const ticks: number[] = [];
+	for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade++)
+		for (const step of [1, 2, 5]) ticks.push(Number(`${step}e${decade}`));
+	return ticks.filter((tick) => tick >= low && tick <= high);
+}
+
+/** The span of all curves with some room; from 0 where the axis is linear. */
+export function valueRange(curves: readonly Curve[], logarithmic: boolean): [number, number] {
+	let [low, high] = [Infinity, 0];
+	for (const { values } of curves) {
+		for (const value of values) {
+			if (value === null || !(value > 0) || value === Infinity) continue;
+			low = Math.min(low, value);
+			high = Math.max(high, value);
+		}
+	}
+	if (high === 0) return logarithmic ? [0.001, 1] : [0, 1];
+	return logarithmic ? [low / 1.25, high * 1.25] : [0, high * 1.08];
+}
+
+function options(spec: ChartSpec, current: () => ChartSpec, element: HTMLElement): uPlot.Options {
 	const colour = (text: string) => resolveColour(element, text);
 	const axis = colour('var(--muted)');
 	const grid = { stroke: colour('var(--line)'), width: 1 };
 	const font = `12px ${getComputedStyle(element).fontFamily}`;
+	// Read through `current`, so that new data moves the axis.
+	const range = (): [number, number] => valueRange(current().curves, spec.logarithmic);
 	return {
 		width: Math.max(200, element.clientWidth),
 		height: spec.height,
-		padding: [8, 8, 0, 0],
+		padding: [8, 16, 0, 0],
 		cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
 		legend: { show: false },
-		scales: { x: { time: false, range: [0, Math.max(1, spec.last)] }, y: { distr: spec.logarithmic ? 3 : 1 } },
+		scales: { x: { time: false, range: [0, Math.max(1, spec.last)] }, y: { distr: spec.logarithmic ? 3 : 1, range } },
 		axes: [
 			{ stroke: axis, font, grid: { show: false }, ticks: { show: false }, size: 28, space: 64 },
 			{
@@ -58,6 +82,9 @@ function options(spec: ChartSpec, element: HTMLElement): uPlot.Options {
 				ticks: { show: false },
 				size: 64,
 				space: 32,
+				...(spec.logarithmic
+					? { splits: (_plot: uPlot, _axis: number, low: number, high: number) => logTicks(low, high), filter: (_plot: uPlot, ticks: number[]) => ticks }
+					: {}),
 				values: (_plot, ticks) => ticks.map((tick: number | null) => (tick === null ? '' : spec.format(tick)))
 			}
 		],
@@ -81,7 +108,12 @@ export async function drawChart(element: HTMLElement, first: ChartSpec): Promise
 	const [{ default: Plot }] = await Promise.all([import('uplot'), import('uplot/dist/uPlot.min.css')]);
 	let spec = first;
 	const data = (): uPlot.AlignedData => [[...spec.x], ...spec.curves.map((curve) => [...curve.values])];
-	const make = (): uPlot => new Plot(options(spec, element), data(), element);
+	const make = (): uPlot =>
+		new Plot(
+			options(spec, () => spec, element),
+			data(),
+			element
+		);
 	let plot = make();
 	const rebuild = () => {
 		plot.destroy();

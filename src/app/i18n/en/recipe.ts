@@ -9,7 +9,7 @@ export const recipe = {
 		copier: 'Pass 1 learns to draw the original, whatever the noise.',
 		difference: 'Pass 2 learns only what turns the original into the target. This is the result.'
 	},
-	summary: (rank: string, optimizer: string, rate: string, steps: string) => `rank ${rank} · ${optimizer} ${rate} · ${steps} steps`,
+	summary: (rank: string, rates: string, steps: string) => `rank ${rank} · ${rates} · ${steps} steps`,
 	settings: 'Settings of both passes',
 	advanced: 'More settings',
 	common: 'Prompts, previews, files',

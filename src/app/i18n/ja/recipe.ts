@@ -11,7 +11,7 @@ export const recipe: (typeof en)['recipe'] = {
 		copier: '1段階目。どんなノイズからでも元の画像を描くように学びます。',
 		difference: '2段階目。元の画像を目標に変える差分だけを学びます。これが成果物です。'
 	},
-	summary: (rank, optimizer, rate, steps) => `rank ${rank} · ${optimizer} ${rate} · ${steps} ステップ`,
+	summary: (rank, rates, steps) => `rank ${rank} · ${rates} · ${steps} ステップ`,
 	settings: '2段階の設定',
 	advanced: '詳しい設定',
 	common: 'プロンプト・プレビュー・保存',

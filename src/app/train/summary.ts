@@ -1,0 +1,14 @@
+/** Both passes in one line: `rank 16 → 4 · AdamW 0.005 → 0.003 · 300 + 150 steps`. Equal halves are said once. */
+import type { PassSettings, Recipe } from '../../recipe/recipe';
+import { short } from '../format';
+import type { Dictionary } from '../i18n/i18n.svelte';
+
+export function passesInOneLine({ copier, difference }: Recipe['passes'], t: Dictionary['recipe']): string {
+	const rank = (pass: PassSettings) => (pass.convRank > 0 ? `${pass.rank}+${pass.convRank}` : String(pass.rank));
+	const arrow = (a: string, b: string) => (a === b ? a : `${a} → ${b}`);
+	const names = [copier, difference].map((pass) => t.optimizers[pass.optimizer.kind]);
+	const rates = [copier, difference].map((pass) => short(pass.learningRate));
+	const [first = '', second = ''] = names;
+	const both = first === second ? `${first} ${arrow(rates[0] ?? '', rates[1] ?? '')}` : `${first} ${rates[0] ?? ''} → ${second} ${rates[1] ?? ''}`;
+	return t.summary(arrow(rank(copier), rank(difference)), both, `${copier.iterations} + ${difference.iterations}`);
+}
