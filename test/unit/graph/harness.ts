@@ -98,3 +98,32 @@ export function gradientError(c: Case, limit = 60, graph: Graph = c.backward.gra
 	}
 	return worst;
 }
+
+/**
+ * The same along one random direction per parameter, which tests all its elements at once: |(L(p + hd) − L(p − hd))/2h − g·d| relative to |g|·|d|,
+ * the worst over all parameters.
+ */
+export function directionalError(c: Case, graph: Graph = c.backward.graph, h = 1e-4): number {
+	const results = interpret(graph, c.feeds, SCALARS);
+	const next = random(23);
+	let worst = 0;
+	for (const parameter of c.wrt) {
+		const gradient = results.get(c.backward.gradients.get(parameter) as Value) as Float64Array;
+		const original = c.feeds.get(parameter) as Float64Array;
+		const direction = original.map(() => next() * 2 - 1);
+		const lossAt = (distance: number) => {
+			c.feeds.set(
+				parameter,
+				original.map((value, i) => value + distance * (direction[i] as number))
+			);
+			return scaledLoss(c);
+		};
+		const slope = (lossAt(h) - lossAt(-h)) / (2 * h);
+		c.feeds.set(parameter, original);
+		const length = (data: Float64Array) => Math.sqrt(data.reduce((sum, value) => sum + value * value, 0));
+		const expected = gradient.reduce((sum, value, i) => sum + value * (direction[i] as number), 0);
+		const error = Math.abs(slope - expected) / (length(gradient) * length(direction));
+		worst = Math.max(worst, Number.isFinite(error) ? error : Infinity);
+	}
+	return worst;
+}
