@@ -8,14 +8,14 @@ import { ALIGNMENT, alignUp, allocate, readBuffer, STORAGE_USAGE } from '../gpu/
 import type { Gpu } from '../gpu/gpu';
 import { pipelinesOf } from '../gpu/pipelines';
 import type { Graph, Op, Value } from '../graph/ir';
+import { planMemory } from '../graph/plan';
 import { halvesToFloats } from '../formats/half';
 import type { Dispatch, Slot, Target } from './dispatch';
 import type { FactorStore } from './factors';
 import { lower, targetOf } from './lower';
 import { elementsOf } from './lowering';
-import { place } from './placement';
 import { profileSteps, type Timing } from './profile';
-import { findExternal, isCopy, separate, slotBytes, slotName, type Home, type Step } from './residency';
+import { findExternal, isCopy, separate, slotBytes, slotName, traffic, type Home, type Step } from './residency';
 import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
 import type { WeightStore } from './weights';
 
@@ -67,6 +67,8 @@ export type Ready =
 const SCALAR_BYTES = 256;
 const PARAM_BYTES = 256;
 const HISTORY_RUNS = 4096;
+/** Several buffers of a moderate size are easier to get than one large one; a slot is bound by itself, so an arena may exceed the binding limit. */
+const MAX_ARENA_BYTES = 1 << 30;
 
 export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): Promise<Program> {
 	const label = options.label ?? 'program';
@@ -78,7 +80,12 @@ export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): 
 
 	const outside = (slot: Slot): boolean => external.homes.has(slot) || external.inputs.has(slot as Value);
 	const pinned = [...graph.outputs, ...(options.history ?? [])].filter((value) => !outside(value));
-	const plan = place(steps, (slot) => !outside(slot), pinned, gpu);
+	const maxArenaBytes = Math.min(gpu.limits.maxBufferSize, MAX_ARENA_BYTES);
+	const plan = planMemory(
+		traffic(steps, (slot) => !outside(slot)),
+		slotBytes,
+		{ alignment: ALIGNMENT, maxArenaBytes, pinned }
+	);
 
 	const params = packAll(steps);
 	const history = (options.history ?? []).map((value, i) => ({ value, stride: slotBytes(value), index: i }));
