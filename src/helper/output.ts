@@ -28,9 +28,9 @@ const PASS = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' } as
 const VERDICT = { notYet: 'learning', converged: 'converged', collapsing: 'collapsing' } as const;
 const STATE: Partial<Record<Extract<RunEvent, { type: 'state' }>['state'], string>> = {
 	preparing: 'Preparing',
-	encoding: 'Encoding prompts and pictures',
-	compiling: 'Building the training step',
-	sampling: 'Drawing the strip',
+	encoding: 'Encoding',
+	compiling: 'Building the programs for the GPU',
+	sampling: 'Drawing',
 	saving: 'Saving'
 };
 
@@ -38,6 +38,8 @@ const STATE: Partial<Record<Extract<RunEvent, { type: 'state' }>['state'], strin
 export function describe(event: RunEvent, saved?: string): string | undefined {
 	switch (event.type) {
 		case 'state': {
+			// Only the begin of a stage is worth a line; its fractions are for bars.
+			if (event.fraction !== undefined && event.fraction > 0) return undefined;
 			const text = STATE[event.state];
 			return text === undefined ? undefined : `${text}${event.pass ? `, ${PASS[event.pass].toLowerCase()}` : ''}…`;
 		}

@@ -10,7 +10,7 @@ import { Denoiser, sampleLatents, type Conditioning, type SampleOptions } from '
 import { frozenNetwork, type Network } from '../training/network';
 import { checkTrainable, sizeMultiple } from './check';
 import type { Conditioner } from './conditioner';
-import type { Picture, Problem } from './events';
+import type { Picture, Problem, RunEvent } from './events';
 import type { OpenModel, Storage } from './model';
 import { errorProblem, ProblemError, warningProblem } from './problem';
 import type { SamplerKind } from '../recipe/recipe';
@@ -35,8 +35,7 @@ export interface SampleEnvironment {
 	storage: Storage;
 	openConditioner(): Promise<Conditioner>;
 	control: TrainingControl;
-	onStep(done: number, steps: number): void;
-	onWarning(problem: Problem): void;
+	emit(event: RunEvent): void;
 }
 
 /** Noise and step spacing by family, for every picture drawn here. */
@@ -72,7 +71,8 @@ async function openLoras(environment: SampleEnvironment, settings: SampleSetting
 	const loaded = [];
 	for (const { bytes } of settings.loras) loaded.push(await loadLora(new Uint8Array(bytes), environment.model.modules));
 	for (const { warnings } of loaded)
-		for (const { code, where, message, values } of warnings) environment.onWarning(warningProblem(code, where, message, { ...values }));
+		for (const { code, where, message, values } of warnings)
+			environment.emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
 	const networks: Network[] = [];
 	try {
 		for (const [i, { modules }] of loaded.entries()) networks.push(await frozenNetwork(environment.gpu, `lora${i}`, modules));
@@ -93,13 +93,16 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 	let conditioner: Conditioner | undefined;
 	let denoiser: Denoiser | undefined;
 	try {
+		environment.emit({ type: 'state', state: 'encoding' });
 		conditioner = await environment.openConditioner();
 		const contexts = await encodePrompts(conditioner, settings.negative, settings.prompt);
 		continueUnlessStopped(control);
+		environment.emit({ type: 'state', state: 'compiling' });
 		const weights = await model.weights(gpu, storage);
 		const factor = latentFactor(config.vae);
 		const [height, width] = [settings.height / factor, settings.width / factor];
 		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks, height, width, batch: settings.cfg === 1 ? 1 : 2 });
+		environment.emit({ type: 'state', state: 'sampling' });
 		const latent = await sampleLatents(denoiser, {
 			...samplerFor(config),
 			seeds: [settings.seed],
@@ -111,7 +114,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 			strengths,
 			onStep(done, steps) {
 				continueUnlessStopped(control);
-				environment.onStep(done, steps);
+				environment.emit({ type: 'sampleStep', step: done, steps });
 			}
 		});
 		return await conditioner.decode(latent, height, width);

@@ -4,6 +4,7 @@
  */
 import { blobSource } from '../formats/source';
 import { GpuError, type Gpu } from '../gpu/gpu';
+import { estimateRun } from '../jobs/estimate';
 import { openModel, type OpenModel } from '../jobs/model';
 import { errorProblem } from '../jobs/problem';
 import { checkRun, runDifference } from '../jobs/runner';
@@ -11,7 +12,6 @@ import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
 import type { Problem } from '../jobs/events';
 import { parseRecipe } from '../recipe/schema';
-import { estimateRun } from './estimate';
 import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
 import { adapterSummary, modelInfo } from './describe';
@@ -136,9 +136,14 @@ class Host implements TrainerHost {
 		return { problems: [...parsed.problems, ...checkRun({ ...request, recipe: parsed.recipe }, model)], model, request: { ...request, recipe: parsed.recipe } };
 	}
 
-	async #estimate(request: TrainRequest): Promise<ReplyOf['estimate']> {
-		const checked = this.#check(request);
-		return estimateRun(checked.request, checked.model, checked.problems, () => this.#openGpu());
+	/** With errors in the request there is nothing to plan; then the problems are the answer and all numbers are 0. */
+	async #estimate(given: TrainRequest): Promise<ReplyOf['estimate']> {
+		const { problems, model, request } = this.#check(given);
+		if (problems.some(({ level }) => level === 'error')) {
+			const none = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
+			return { problems, memory: { copier: none, difference: none }, dispatches: 0, fileBytes: 0 };
+		}
+		return { problems, ...estimateRun(await this.#openGpu(), model, request.recipe, request.original) };
 	}
 
 	async #train(run: RunId, given: TrainRequest): Promise<null> {
@@ -194,8 +199,7 @@ class Host implements TrainerHost {
 						storage: 'f16',
 						openConditioner: () => this.platform.openConditioner(model),
 						control: active.control,
-						onStep: (step, steps) => active.emit({ type: 'sampleStep', step, steps }),
-						onWarning: (warning) => active.emit({ type: 'warning', problem: warning })
+						emit: active.emit
 					},
 					request
 				)

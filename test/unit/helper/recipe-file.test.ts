@@ -7,6 +7,7 @@ import { encodePng } from '../../../src/formats/png';
 import { InputError } from '../../../src/helper/inputError';
 import { installationAt } from '../../../src/helper/installation';
 import { loadRecipe } from '../../../src/helper/recipeFile';
+import { crc32 } from '../../support/png';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const installation = installationAt(root);
@@ -30,12 +31,7 @@ describe('a recipe on disk', () => {
 		const view = new DataView(png.buffer, png.byteOffset);
 		view.setUint32(16, 12_000);
 		view.setUint32(20, 12_000);
-		let crc = 0xffffffff;
-		for (const byte of png.subarray(12, 29)) {
-			crc ^= byte;
-			for (let k = 0; k < 8; k++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-		}
-		view.setUint32(29, ~crc >>> 0);
+		view.setUint32(29, crc32(png.subarray(12, 29)));
 		return png;
 	}
 	const base = {
