@@ -22,6 +22,8 @@ export interface Gpu {
 	/** Halves can be read as `vec4<f16>`; otherwise they are unpacked from u32. */
 	readonly f16: boolean;
 	readonly subgroups: boolean;
+	/** Multiplies 16 × 16 matrices of halves into f32 sums in a subgroup of 32 (`chromium-experimental-subgroup-matrix`). */
+	readonly subgroupMatrix: boolean;
 	/** Lanes of every subgroup where the adapter knows only one size; 0 otherwise. */
 	readonly subgroupSize: number;
 	readonly timestamps: boolean;
@@ -56,6 +58,20 @@ export class GpuError extends Error {
 }
 
 const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+
+/** What Dawn adds to `GPUAdapterInfo` for the matrix extension; not in the standard's types. */
+interface MatrixConfig {
+	readonly componentType: string;
+	readonly resultComponentType: string;
+	readonly M: number;
+	readonly N: number;
+	readonly K: number;
+}
+
+function multipliesHalves(info: GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<MatrixConfig> }): boolean {
+	const fits = (c: MatrixConfig): boolean => c.componentType === 'f16' && c.resultComponentType === 'f32' && c.M === 16 && c.N === 16 && c.K === 16;
+	return info.subgroupMinSize <= 32 && info.subgroupMaxSize >= 32 && [...(info.subgroupMatrixConfigs ?? [])].some(fits);
+}
 
 const WANTED_LIMITS = [
 	'maxBufferSize',
@@ -112,6 +128,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		adapter: facts,
 		f16: features.has('shader-f16'),
 		subgroups: features.has('subgroups'),
+		subgroupMatrix: features.has('chromium-experimental-subgroup-matrix') && features.has('shader-f16') && multipliesHalves(info),
 		subgroupSize: features.has('subgroups') && info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : 0,
 		timestamps: features.has('timestamp-query'),
 		limits: device.limits,

@@ -3,7 +3,7 @@
  *
  * Rules
  * - Everything a kernel varies is an `@if` condition or a `constants::` number, never text pasting.
- * - `enable` lines are written here, from the conditions `f16` and `subgroups`, because they belong to the machine, not to the kernel.
+ * - `enable` lines are written here, from the conditions `f16`, `subgroups` and `subgroup_matrix`, because they belong to the machine, not to the kernel.
  * - `access[i]` overrides how binding i of group 0 is declared. WebGPU refuses one buffer as both read-only and writable storage in a dispatch,
  *   even for disjoint ranges; values that share an arena must therefore all be bound `read_write`, while weights stay `read`.
  */
@@ -69,6 +69,18 @@ async function linkShader(request: ShaderRequest, name: string): Promise<string>
 		const access = request.access[Number(index)];
 		return access ? `${head}${access}>` : whole;
 	});
-	const enables = [request.conditions['f16'] ? 'enable f16;\n' : '', request.conditions['subgroups'] ? 'enable subgroups;\n' : ''].join('');
-	return enables + declared;
+	const enables = Object.entries(ENABLES).filter(([condition]) => request.conditions[condition]);
+	return enables.map(([, lines]) => lines).join('') + dropStandIns(declared);
+}
+
+/** Matrix operations need subgroups too; whether all lanes take part is checked by the tests on a device that has them, not by the compiler. */
+const ENABLES: Readonly<Record<string, string>> = {
+	f16: 'enable f16;\n',
+	subgroups: 'enable subgroups;\n',
+	subgroup_matrix: 'enable chromium_experimental_subgroup_matrix;\ndiagnostic(off, chromium.subgroup_matrix_uniformity);\n'
+};
+
+/** Removes the declarations of shaders/subgroup_matrix.wesl, so that the compiler's own are used. */
+function dropStandIns(body: string): string {
+	return body.replace(/^(?:const (?:row|col)_major = 0;|alias subgroup_matrix_\w+ = u32;|fn subgroupMatrix\w+\(\)\s*\{\s*\})[ \t]*$/gm, '');
 }

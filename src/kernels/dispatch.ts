@@ -49,6 +49,8 @@ export interface Target {
 	readonly subgroups: boolean;
 	/** Lanes of every subgroup where the adapter knows only one size; 0 otherwise. */
 	readonly subgroupSize: number;
+	/** 16 × 16 matrices of halves in subgroups of 32. */
+	readonly subgroupMatrix: boolean;
 	readonly maxWorkgroupInvocations: number;
 	readonly maxWorkgroupStorage: number;
 	readonly maxWorkgroupsPerDimension: number;

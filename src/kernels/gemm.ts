@@ -64,7 +64,7 @@ export function lowerGemm(op: GemmOp, target: Target, choice?: GemmChoice): Disp
 }
 
 function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): Dispatch[] {
-	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0) };
+	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0), halves: part.terms.some((term) => term.a.dtype === 'f16') };
 	const tile = choice?.tile ?? chooseTile(problem, target);
 	const split = choice?.split ?? chooseSplit(tile, problem);
 	const cover = coverOf(tile);
@@ -72,14 +72,14 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
 	const common = { family: familyOf(part), flops: 2 * problem.m * problem.n * problem.k };
 	const terms = part.terms.map((term) => ({ term, layout: layoutOf(term, part) }));
-	if (split <= 1 || tile.kind !== 'tile') {
+	if (split <= 1 || tile.kind === 'fat' || tile.kind === 'lanes') {
 		const { bindings, conditions } = finish(part, target);
 		return [
 			{
 				...common,
 				shader: `gemm_${tile.kind}`,
-				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile) },
-				constants: { ...modeConstants(part.terms), ...tileConstants(tile) },
+				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile, part.terms) },
+				constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
 				bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...bindings],
 				params: packParams(part, terms, 0),
 				workgroups: [grid[0], grid[1], 1],
@@ -98,9 +98,9 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 	return [
 		{
 			...common,
-			shader: 'gemm_tile',
-			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), partial: true },
-			constants: { ...modeConstants(part.terms), ...tileConstants(tile) },
+			shader: `gemm_${tile.kind}`,
+			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), ...tileConditions(tile, part.terms), partial: true },
+			constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
 			bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...first.bindings],
 			params: packParams(bare, terms, perSlice),
 			workgroups: [grid[0], grid[1], slices],
@@ -177,15 +177,21 @@ function modeConstants(terms: readonly GemmTerm[]): Record<string, number> {
 	return constants;
 }
 
-function tileConditions(tile: Tile): Record<string, boolean> {
+/** Staged as the first term's matrix is stored: a Linear weight over k, what a gradient reads over n. */
+const overK = (terms: readonly GemmTerm[]): boolean => terms[0]?.bMode.kind === 'nk';
+
+function tileConditions(tile: Tile, terms: readonly GemmTerm[]): Record<string, boolean> {
 	if (tile.kind === 'tile') return {};
+	if (tile.kind === 'matrix') return { f16: true, subgroups: true, subgroup_matrix: true, b_over_k: overK(terms) };
 	return { lanes_on_m: tile.lanesOn === 'm', subgroups: tile.kind === 'lanes' };
 }
 
-function tileConstants(tile: Tile): Record<string, number> {
+function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, number> {
 	switch (tile.kind) {
 		case 'tile':
 			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
+		case 'matrix':
+			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, WM: tile.wm, WN: tile.wn, B_OVER_K: overK(terms) ? 1 : 0 };
 		case 'lanes':
 			return { SHARED: tile.shared };
 		case 'fat':

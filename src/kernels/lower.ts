@@ -20,6 +20,7 @@ export function targetOf(gpu: Gpu): Target {
 		f16: gpu.f16,
 		subgroups: gpu.subgroups,
 		subgroupSize: gpu.subgroupSize,
+		subgroupMatrix: gpu.subgroupMatrix,
 		maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
 		maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
 		maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,

@@ -4,6 +4,7 @@
  * `lanes` kernels are for software adapters with subgroups of 8: an invocation owns 4 columns (or rows) and shares the other side with its subgroup.
  * `fat` kernels are for other software adapters: one invocation holds 4·blocksM × 4·blocksN sums and reads storage directly; the lanes of a
  * vector lie along one side. `tile` kernels are for GPUs: a workgroup stages bm × bk and bk × bn through workgroup memory, each invocation holds tm × tn sums.
+ * `matrix` kernels do the same for devices with subgroup matrices (tensor cores), a subgroup holding wm × wn sums; they take halves only.
  */
 import type { Target } from './dispatch';
 
@@ -35,13 +36,26 @@ export interface StagedTile {
 	readonly tn: number;
 }
 
-export type Tile = FatTile | LanesTile | StagedTile;
+export interface MatrixTile {
+	readonly kind: 'matrix';
+	readonly name: string;
+	readonly bm: number;
+	readonly bn: number;
+	readonly bk: number;
+	/** Sums a subgroup keeps. */
+	readonly wm: number;
+	readonly wn: number;
+}
+
+export type Tile = FatTile | LanesTile | StagedTile | MatrixTile;
 
 export interface Problem {
 	readonly m: number;
 	readonly n: number;
 	/** Sum over terms. */
 	readonly k: number;
+	/** The first term's matrices are stored in halves. */
+	readonly halves: boolean;
 }
 
 export const FAT_LANES = 8;
@@ -81,12 +95,44 @@ export const STAGED_TILES: readonly StagedTile[] = [
 	staged(16, 128, 16, 4, 4)
 ];
 
-export const invocationsOf = (tile: Tile): number => (tile.kind === 'tile' ? (tile.bm / tile.tm) * (tile.bn / tile.tn) : tile.kind === 'fat' ? tile.lanes : 8);
+const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number): MatrixTile => ({
+	kind: 'matrix',
+	name: `matrix-${bm}x${bn}x${bk}-${wm}x${wn}`,
+	bm,
+	bn,
+	bk,
+	wm,
+	wn
+});
+
+/** H100, 4096³: 128×128×64 with 64×64 a subgroup reached 430 TFLOP/s, 64×64×64 174, both with one workgroup per tile. */
+export const MATRIX_TILES: readonly MatrixTile[] = [
+	matrix(128, 128, 64, 64, 64),
+	matrix(128, 64, 64, 64, 32),
+	matrix(64, 128, 64, 32, 64),
+	matrix(64, 64, 64, 32, 32),
+	matrix(128, 16, 64, 32, 16),
+	matrix(16, 128, 64, 16, 32)
+];
+
+export function invocationsOf(tile: Tile): number {
+	switch (tile.kind) {
+		case 'tile':
+			return (tile.bm / tile.tm) * (tile.bn / tile.tn);
+		case 'matrix':
+			return (tile.bm / tile.wm) * (tile.bn / tile.wn) * 32;
+		case 'fat':
+			return tile.lanes;
+		case 'lanes':
+			return 8;
+	}
+}
 
 /** Rows and columns a workgroup covers. */
 export function coverOf(tile: Tile): { readonly rows: number; readonly columns: number } {
 	switch (tile.kind) {
 		case 'tile':
+		case 'matrix':
 			return { rows: tile.bm, columns: tile.bn };
 		case 'lanes':
 			return tile.lanesOn === 'm' ? { rows: 32, columns: tile.shared } : { rows: tile.shared, columns: 32 };
@@ -99,15 +145,17 @@ export function coverOf(tile: Tile): { readonly rows: number; readonly columns: 
 }
 
 /** Bytes of workgroup memory. */
-export const workgroupBytesOf = (tile: Tile): number => (tile.kind === 'tile' ? (tile.bm + tile.bn + 8) * tile.bk * 4 : 0);
+export function workgroupBytesOf(tile: Tile): number {
+	if (tile.kind === 'tile') return (tile.bm + tile.bn + 8) * tile.bk * 4;
+	// Halves, padded by 8 along k or n; the rows' beginnings; a 16 × 16 corner of f32 for each subgroup.
+	if (tile.kind === 'matrix')
+		return 2 * (tile.bm * (tile.bk + 8) + Math.max(tile.bn * (tile.bk + 8), tile.bk * (tile.bn + 8))) + tile.bm * 4 + invocationsOf(tile) * 32;
+	return 0;
+}
 
 /** The shape that wastes least and shares most, without measuring. */
 export function chooseTile(problem: Problem, target: Target): Tile {
-	const candidates: readonly Tile[] = target.software
-		? target.subgroupSize === 8
-			? LANES_TILES
-			: FAT_TILES
-		: STAGED_TILES.filter((tile) => fits(tile, target));
+	const candidates = candidatesFor(problem, target);
 	let best: Tile | undefined;
 	let bestCost = Infinity;
 	for (const tile of candidates) {
@@ -119,6 +167,12 @@ export function chooseTile(problem: Problem, target: Target): Tile {
 	}
 	if (!best) throw new Error('No gemm kernel fits this GPU.');
 	return best;
+}
+
+function candidatesFor(problem: Problem, target: Target): readonly Tile[] {
+	if (target.software) return target.subgroupSize === 8 ? LANES_TILES : FAT_TILES;
+	const matrices = target.subgroupMatrix && problem.halves ? MATRIX_TILES.filter((tile) => fits(tile, target)) : [];
+	return matrices.length > 0 ? matrices : STAGED_TILES.filter((tile) => fits(tile, target));
 }
 
 function fits(tile: Tile, target: Target): boolean {
@@ -138,14 +192,15 @@ function costOf(tile: Tile, problem: Problem): number {
 			return groups * (mine * shared + 16 * (mine + shared));
 		}
 		case 'tile':
-			return stagedCost(tile, groups);
+			return stagedCost(tile, groups, 1 + 8 / tile.tm + 8 / tile.tn);
+		case 'matrix':
+			return stagedCost(tile, groups, 1 + 32 / tile.wm + 32 / tile.wn);
 	}
 }
 
 /** Work including what falls beyond the edges, weighted by how often a staged number is used; too few workgroups count as idle ones. */
-function stagedCost(tile: StagedTile, groups: number): number {
-	const reuse = 1 + 8 / tile.tm + 8 / tile.tn + 16 / tile.bm + 16 / tile.bn;
-	return Math.max(groups, 128) * tile.bm * tile.bn * reuse;
+function stagedCost(tile: StagedTile | MatrixTile, groups: number, registers: number): number {
+	return Math.max(groups, 128) * tile.bm * tile.bn * (registers + 16 / tile.bm + 16 / tile.bn);
 }
 
 /** Enough workgroups for a large GPU, and the fewest steps of K that a slice should have. */
@@ -154,7 +209,7 @@ const SLICE_STEPS = 16;
 
 /** Into how many slices K is cut so that a small result with a long reduction still fills the GPU; 1 for none. */
 export function chooseSplit(tile: Tile, problem: Problem): number {
-	if (tile.kind !== 'tile') return 1;
+	if (tile.kind !== 'tile' && tile.kind !== 'matrix') return 1;
 	const groups = Math.ceil(problem.m / tile.bm) * Math.ceil(problem.n / tile.bn);
 	const steps = Math.ceil(problem.k / tile.bk);
 	const useful = Math.floor(steps / SLICE_STEPS);

@@ -1,0 +1,18 @@
+import { describe, expect, it } from 'vitest';
+import { shaderText } from '../../../src/gpu/shaders';
+
+/** The kernel for tensor cores cannot be compiled on software adapters, so at least its linked text is checked everywhere. */
+describe('the subgroup-matrix kernel', () => {
+	const modes = { A0_MODE: 0, A1_MODE: 0, A2_MODE: 0, A3_MODE: 0, B0_MODE: 0, B1_MODE: 0, B2_MODE: 0, B3_MODE: 0 };
+	it.each([true, false])('is linked with the extension on and without stand-ins (B over k: %s)', async (overK) => {
+		const text = await shaderText({
+			shader: 'gemm_matrix',
+			conditions: { f16: true, subgroups: true, subgroup_matrix: true, a0_half: true, b0_half: true, out_half: true, b_over_k: overK },
+			constants: { ...modes, BM: 128, BN: 128, BK: 64, WM: 64, WN: 64, B_OVER_K: overK ? 1 : 0 },
+			access: ['read_write', 'read', undefined, undefined, undefined, undefined, undefined, undefined, 'read_write']
+		});
+		expect(text).toMatch(/^enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\n/);
+		expect(text).toContain(`subgroup_matrix_right<f16, 16, 16>, ${overK ? 'col' : 'row'}_major>`);
+		expect(text).not.toMatch(/alias subgroup_matrix|fn subgroupMatrix|const (row|col)_major/);
+	});
+});
