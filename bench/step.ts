@@ -11,7 +11,6 @@ import { defaultRecipe } from '../src/recipe/defaults';
 import { networkPlan } from '../src/training/difference';
 import { freshNetwork } from '../src/training/network';
 import { drawStep } from '../src/training/noising';
-import { kernelSettings } from '../src/training/optimizer';
 import { buildStep, TOKENS, type TrainingStep } from '../src/training/step';
 
 export interface StepReport {
@@ -86,7 +85,7 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 	const built = performance.now();
 	const program = await compile(gpu, step.graph, { weights, factors: [network.store], gradients: step.gradients, history: [step.loss], label: 'bench' });
 	const compiled = performance.now();
-	const optimizer = await createOptimizer(gpu, network.store, kernelSettings(settings.optimizer));
+	const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
 	let k = 0;
 	const run = async (): Promise<void> => {
 		writeStep(step, program, k++);

@@ -25,7 +25,6 @@ import { drawStep } from './noising';
 import type { StepDraw } from './noising';
 import { Observer } from './observer';
 import type { PreviewOptions } from './observer';
-import { kernelSettings } from './optimizer';
 import { ProgressMeter } from './progress';
 import type { PassLength } from './progress';
 import type { Conditioning } from './sample';
@@ -93,7 +92,7 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 			onProgress: (done, total) => emit({ type: 'state', state: 'compiling', pass, fraction: done / total })
 		});
 		cleanup.push(() => program.destroy());
-		const optimizer = await createOptimizer(gpu, network.store, kernelSettings(settings.optimizer));
+		const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
 		cleanup.push(() => optimizer.destroy());
 		const observer = await Observer.create({ ...options, network });
 		cleanup.push(() => observer.destroy());
