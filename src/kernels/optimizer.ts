@@ -8,17 +8,10 @@
 import { ALIGNMENT, allocate, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 import { pipelinesOf, type Pipeline } from '../gpu/pipelines';
+import type { OptimizerSettings } from '../recipe/recipe';
 import type { FactorStore } from './factors';
 import { targetOf } from './lower';
 import { flatWorkgroups } from './lowering';
-
-export interface OptimizerSettings {
-	readonly kind: 'lion' | 'adamw';
-	readonly betas: readonly [number, number];
-	readonly weightDecay: number;
-	/** AdamW only; 1e-8 when absent. */
-	readonly epsilon?: number;
-}
 
 export interface OptimizerStep {
 	readonly learningRate: number;
@@ -134,18 +127,18 @@ function rangesOf(gpu: Gpu, factors: FactorStore, status: GPUBuffer, check: Pipe
 /** The shader's `Params` for every range. */
 function packAll(ranges: readonly Range[], settings: OptimizerSettings, step: OptimizerStep): ArrayBuffer {
 	const data = new ArrayBuffer(ranges.length * PARAM_BYTES);
-	const [beta1, beta2] = settings.betas;
+	const { beta1, beta2, weightDecay } = settings;
 	const { learningRate, lossScale } = step;
 	const adamw = settings.kind === 'adamw';
 	const numbers = [
 		1 / lossScale,
-		1 - learningRate * settings.weightDecay,
+		1 - learningRate * weightDecay,
 		adamw ? learningRate / (1 - beta1 ** step.step) : learningRate,
 		beta1,
 		1 - beta1,
 		beta2,
 		1 - beta2,
-		settings.epsilon ?? 1e-8,
+		adamw ? settings.epsilon : 0,
 		adamw ? 1 / Math.sqrt(1 - beta2 ** step.step) : 1
 	];
 	ranges.forEach((range, i) => {

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { createOptimizer, type OptimizerSettings } from '../../../src/kernels/optimizer';
+import { createOptimizer } from '../../../src/kernels/optimizer';
 import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
 import { upload } from '../../../src/gpu/buffers';
+import type { OptimizerSettings } from '../../../src/recipe/recipe';
 import { openTestGpu, randomFloats, relativeError } from '../harness';
 
-const LION: OptimizerSettings = { kind: 'lion', betas: [0.9, 0.99], weightDecay: 0.02 };
-const ADAMW: OptimizerSettings = { kind: 'adamw', betas: [0.9, 0.999], weightDecay: 0.01 };
+const LION: OptimizerSettings = { kind: 'lion', beta1: 0.9, beta2: 0.99, weightDecay: 0.02 };
+const ADAMW: OptimizerSettings = { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
 const ENTRIES: FactorEntry[] = [
 	{ name: 'a.down', shape: [2, 37], storedShape: [4, 40] },
 	{ name: 'a.up', shape: [60, 2], storedShape: [60, 4] },
@@ -14,20 +15,19 @@ const ENTRIES: FactorEntry[] = [
 
 /** One step in float64, as PyTorch's AdamW and Lion's paper write it. */
 function step64(s: OptimizerSettings, p: Float64Array, m: Float64Array, v: Float64Array, g: Float32Array, lr: number, t: number): void {
-	const [beta1, beta2] = s.betas;
 	for (let i = 0; i < p.length; i++) {
 		const gi = g[i] ?? 0;
 		const mi = m[i] ?? 0;
 		const decayed = (p[i] ?? 0) * (1 - lr * s.weightDecay);
 		if (s.kind === 'lion') {
-			p[i] = decayed - lr * Math.sign(beta1 * mi + (1 - beta1) * gi);
-			m[i] = beta2 * mi + (1 - beta2) * gi;
+			p[i] = decayed - lr * Math.sign(s.beta1 * mi + (1 - s.beta1) * gi);
+			m[i] = s.beta2 * mi + (1 - s.beta2) * gi;
 		} else {
-			m[i] = beta1 * mi + (1 - beta1) * gi;
-			v[i] = beta2 * (v[i] ?? 0) + (1 - beta2) * gi * gi;
-			const mHat = (m[i] ?? 0) / (1 - beta1 ** t);
-			const vHat = (v[i] ?? 0) / (1 - beta2 ** t);
-			p[i] = decayed - (lr * mHat) / (Math.sqrt(vHat) + 1e-8);
+			m[i] = s.beta1 * mi + (1 - s.beta1) * gi;
+			v[i] = s.beta2 * (v[i] ?? 0) + (1 - s.beta2) * gi * gi;
+			const mHat = (m[i] ?? 0) / (1 - s.beta1 ** t);
+			const vHat = (v[i] ?? 0) / (1 - s.beta2 ** t);
+			p[i] = decayed - (lr * mHat) / (Math.sqrt(vHat) + s.epsilon);
 		}
 	}
 }
