@@ -1,0 +1,97 @@
+/**
+ * Attention and its gradients without the token × token matrix (FlashAttention, Dao et al. 2022): one dispatch forward, two backward
+ * (dq, which also makes D = rowsum(dO∘O), then dk and dv). Heads are slices of the channel axis, never moved.
+ *
+ * Rule: only the head's width is baked (a model has at most four); token counts are `params`. Real GPUs take tiles through workgroup
+ * memory, software adapters one invocation per row. Both shaders share bindings and parameters, explained in `attention_fat.wesl`.
+ */
+import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
+import type { Binding, Dispatch, Scratch, Target } from './dispatch';
+import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
+import { quadColumns } from './pointwise';
+
+const FAMILY = 'attention';
+const TILE_ROWS = 64;
+const TILE_THREADS = 128;
+/** Quads that the tile kernel's staging area holds. */
+const TILE_QUADS = 480;
+const TILE_STORAGE = (480 + 512) * 16;
+const FAT_ROWS = 8;
+
+interface Kernel {
+	readonly label: string;
+	readonly kind: 'forward' | 'grad_rows' | 'grad_columns';
+	/** What the shader calls a1, b1, b2, a2, o, out, out2; for their storage types. */
+	readonly roles: Readonly<Record<string, Value>>;
+	readonly bindings: readonly Binding[];
+	readonly rows: Value;
+	readonly columns: Value;
+	/** Products of rows × columns × head, two operations each. */
+	readonly products: number;
+}
+
+const batchOf = (value: Value): number => value.shape[0] ?? 1;
+const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
+
+function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target): Dispatch {
+	const stride = quadColumns(kernel.rows);
+	const quads = stride / heads;
+	if (!Number.isInteger(quads)) throw new Error(`${kernel.label}: ${stride * 4} channels do not divide into ${heads} heads of whole quads.`);
+	const batch = batchOf(kernel.rows);
+	const rows = tokensOf(kernel.rows);
+	const columns = tokensOf(kernel.columns);
+	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS || quads * 8 > TILE_QUADS;
+	const keys = [32, 16, 8].find((count) => count * quads <= TILE_QUADS) ?? 8;
+	const height = fat ? FAT_ROWS : TILE_ROWS;
+	return {
+		shader: fat ? 'attention_fat' : 'attention_tile',
+		conditions: { ...halves(target, kernel.roles), grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' },
+		constants: fat ? { D4: quads, WORKGROUP: FAT_ROWS } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
+		bindings: kernel.bindings,
+		params: packParams(rows, columns, stride, { f32: scale }),
+		workgroups: [Math.ceil(rows / height), heads, batch],
+		label: kernel.label,
+		family: FAMILY,
+		// An exponential per score counts as ten operations.
+		flops: batch * heads * rows * columns * (2 * kernel.products * quads * 4 + 10),
+		bytes: kernel.bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0)
+	};
+}
+
+function lowerAttention({ q, k, v, heads, scale, out, lse }: AttentionOp, target: Target): Dispatch[] {
+	const kernel: Kernel = {
+		label: labelOf('attention', out),
+		kind: 'forward',
+		roles: { a1: q, b1: k, b2: v, out },
+		bindings: [read(q), read(k), read(v), write(out), write(lse)],
+		rows: q,
+		columns: k,
+		products: 2
+	};
+	return [dispatchOf(kernel, heads, scale, target)];
+}
+
+function lowerAttentionGrad({ q, k, v, o, lse, dout, heads, scale, dq, dk, dv }: AttentionGradOp, target: Target): Dispatch[] {
+	const delta: Scratch = { scratch: 'attention.delta', elements: elementsOf(lse), dtype: 'f32' };
+	const rows: Kernel = {
+		label: labelOf('attentionGrad', dq),
+		kind: 'grad_rows',
+		roles: { a1: q, b1: k, b2: v, a2: dout, o, out: dq },
+		bindings: [read(q), read(k), read(v), write(dq), read(lse), read(dout), write(delta), read(o)],
+		rows: q,
+		columns: k,
+		products: 3
+	};
+	const columns: Kernel = {
+		label: labelOf('attentionGrad', dk),
+		kind: 'grad_columns',
+		roles: { a1: k, b1: q, b2: dout, a2: v, out: dk, out2: dv },
+		bindings: [read(k), read(q), read(dout), write(dk), read(lse), read(v), read(delta), write(dv)],
+		rows: k,
+		columns: q,
+		products: 4
+	};
+	return [dispatchOf(rows, heads, scale, target), dispatchOf(columns, heads, scale, target)];
+}
+
+export const attention = { attention: lowerAttention, attentionGrad: lowerAttentionGrad } satisfies Partial<Lowerings>;

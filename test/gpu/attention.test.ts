@@ -1,0 +1,59 @@
+/** Attention forward and backward against the interpreter, which makes the whole token × token matrix in float64. */
+import { expect, it, describe } from 'vitest';
+import { Case, compare, everywhere, expectClose } from './compare';
+
+/** Scores up to about ten, exponentials within a few ULP of theirs, sums of up to 256 terms. */
+const TOLERANCE = 128 * 2 ** -24;
+
+interface Shape {
+	readonly what: string;
+	readonly batch: number;
+	readonly queries: number;
+	readonly keys: number;
+	readonly heads: number;
+	readonly width: number;
+	readonly sharp?: number;
+}
+
+const shapes: readonly Shape[] = [
+	{ what: 'mini self attention, heads of 8', batch: 2, queries: 100, keys: 100, heads: 2, width: 8 },
+	{ what: 'mini cross attention, heads of 16, 77 keys', batch: 2, queries: 64, keys: 77, heads: 2, width: 16 },
+	{ what: 'a single query and key, heads of 4', batch: 1, queries: 1, keys: 1, heads: 3, width: 4 },
+	{ what: 'SD1.5-like, heads of 40, 77 keys', batch: 1, queries: 70, keys: 77, heads: 2, width: 40 },
+	{ what: 'SDXL-like, heads of 64', batch: 1, queries: 65, keys: 97, heads: 2, width: 64, sharp: 4 },
+	{ what: 'SD1.5-like, heads of 80', batch: 1, queries: 33, keys: 35, heads: 1, width: 80 },
+	{ what: 'SD1.5-like, heads of 160', batch: 1, queries: 66, keys: 33, heads: 1, width: 160 }
+];
+
+describe.each(everywhere)('$name', ({ options, storage }) => {
+	it.each(shapes)('$what', async ({ batch, queries, keys, heads, width, sharp }) => {
+		const made = new Case(storage);
+		const { builder } = made;
+		const channels = heads * width;
+		const q = made.value([batch, queries, channels], sharp ?? 2);
+		const k = made.value([batch, keys, channels], sharp ?? 2);
+		const v = made.value([batch, keys, channels]);
+		const dout = made.value([batch, queries, channels]);
+		const out = builder.attention(q, k, v, heads);
+		const forward = builder.emitter.ops.find((op) => op.type === 'attention');
+		if (!forward) throw new Error('the builder made no attention');
+		const [dq, dk, dv] = [made.fresh('dq', q.shape), made.fresh('dk', k.shape), made.fresh('dv', v.shape)];
+		const { lse, scale } = forward;
+		builder.emitter.push({ type: 'attentionGrad', q, k, v, o: out, lse, dout, heads, scale, dq, dk, dv });
+		// D is taken from the stored output: in halves it carries that rounding, spread over a row's gradient.
+		const stored = storage === 'f16' ? 2 ** -11 : 0;
+		await expectClose(options, made, { out, lse }, TOLERANCE);
+		await expectClose(options, made, { dq, dk, dv }, TOLERANCE + stored);
+	});
+});
+
+it('does not overflow where scores are huge', async () => {
+	const made = new Case('f32');
+	const q = made.single([1, 5, 8], 100);
+	const out = made.builder.attention(q, made.single([1, 9, 8], 100), made.single([1, 9, 8]), 1);
+	for (const software of [true, false]) {
+		const [result] = await compare({ software }, made, [out]);
+		// Scores reach some ten thousand: their last bit is 1e-3, and so is the error of the weights.
+		expect(result?.error).toBeLessThanOrEqual(4e-3);
+	}
+});
