@@ -1,6 +1,6 @@
 /**
  * The gemm problems the tests run: every way of reading the left and right matrix, alone and combined as LoRA uses them, with shapes that are
- * no multiples of any tile.
+ * no multiples of any tile. `ESSENTIAL` is a smaller choice that still has every mode.
  */
 import type { AMode, BMode, DType, GemmOp, GemmTerm, Graph, Value, ValueKind } from '../../../src/graph/ir';
 import type { Feed } from '../harness';
@@ -16,10 +16,11 @@ export interface GemmCase {
 
 type Storage = 'f32' | 'f16';
 
-/** How values are stored: activations (read and written), weights. */
+/** How the matrices are stored: left (activations), right (weights; factors are always f32) and the result. */
 export interface Types {
-	readonly activation: Storage;
-	readonly weight: Storage;
+	readonly left: Storage;
+	readonly right: Storage;
+	readonly out: Storage;
 }
 
 class Builder {
@@ -35,12 +36,12 @@ class Builder {
 		return value;
 	}
 
-	/** Weights and activations alike are fed as constants: stores hold either type. Numbers are rounded to what the type can hold. */
-	feed(name: string, shape: readonly number[], kind: 'constant' | 'parameter' | 'input', scale = 0.5): Value {
-		const dtype = kind === 'constant' ? this.types.weight : 'f32';
-		const value = this.value(name, shape, dtype, kind);
+	/** Halves can only be fed as constants, so the kind follows the type. Numbers are rounded to what the type can hold. */
+	feed(name: string, shape: readonly number[], role: 'left' | 'right' | 'factor'): Value {
+		const dtype = role === 'factor' ? 'f32' : this.types[role];
+		const value = this.value(name, shape, dtype, dtype === 'f16' ? 'constant' : role === 'left' ? 'input' : 'parameter');
 		const count = shape.reduce((product, size) => product * size, 1);
-		const data = randomFloats(count, this.values.length * 7919 + count, scale);
+		const data = randomFloats(count, this.values.length * 7919 + count, 0.5);
 		this.feeds.set(value, dtype === 'f16' ? data.map((x) => halfValue(halfBits(x))) : data);
 		return value;
 	}
@@ -50,7 +51,7 @@ class Builder {
 	}
 
 	finish(m: number, n: number, extra: Partial<Pick<GemmOp, 'bias' | 'rowBias' | 'residual' | 'scale'>> = {}): GemmCase {
-		const out = this.value('out', [m, n], this.types.activation, 'intermediate');
+		const out = this.value('out', [m, n], this.types.out, 'intermediate');
 		const op: GemmOp = { type: 'gemm', m, n, terms: this.terms, ...extra, out };
 		const scalars = extra.scale?.scalar ? [extra.scale.scalar] : [];
 		return {
@@ -70,57 +71,57 @@ const half = (size: number, stride: 1 | 2): number => Math.floor((size - 1) / st
 export const GEMM_CASES: Readonly<Record<string, (types: Types) => GemmCase>> = {
 	'linear with bias, rowBias, residual and scale': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('x', [2, 35, 72], 'input'), { kind: 'rows' }, g.feed('w', [92, 72], 'constant'), { kind: 'nk' }, 72);
+		g.term(g.feed('x', [2, 35, 72], 'left'), { kind: 'rows' }, g.feed('w', [92, 72], 'right'), { kind: 'nk' }, 72);
 		return g.finish(70, 92, {
-			bias: g.feed('bias', [92], 'constant'),
-			rowBias: g.feed('row bias', [2, 92], 'input'),
-			residual: g.feed('residual', [2, 35, 92], 'input'),
+			bias: g.feed('bias', [92], 'right'),
+			rowBias: g.feed('row bias', [2, 92], 'left'),
+			residual: g.feed('residual', [2, 35, 92], 'left'),
 			scale: { factor: 1.5, scalar: { name: 'multiplier', index: 5 } }
 		});
 	},
 	'linear of two channel parts with two adapters': (types) => {
 		const g = new Builder(types);
-		const w = g.feed('w', [64, 60], 'constant');
-		g.term(g.feed('x0', [37, 40], 'input'), { kind: 'rows' }, w, { kind: 'nk' }, 40);
-		g.term(g.feed('x1', [37, 20], 'input'), { kind: 'rows' }, w, { kind: 'nk' }, 20, 40);
-		g.term(g.feed('h0', [37, 4], 'input'), { kind: 'rows' }, g.feed('up0', [64, 4], 'parameter'), { kind: 'nk' }, 4);
-		g.term(g.feed('h1', [37, 8], 'input'), { kind: 'rows' }, g.feed('up1', [64, 8], 'parameter'), { kind: 'nk' }, 8);
+		const w = g.feed('w', [64, 60], 'right');
+		g.term(g.feed('x0', [37, 40], 'left'), { kind: 'rows' }, w, { kind: 'nk' }, 40);
+		g.term(g.feed('x1', [37, 20], 'left'), { kind: 'rows' }, w, { kind: 'nk' }, 20, 40);
+		g.term(g.feed('h0', [37, 4], 'left'), { kind: 'rows' }, g.feed('up0', [64, 4], 'factor'), { kind: 'nk' }, 4);
+		g.term(g.feed('h1', [37, 8], 'left'), { kind: 'rows' }, g.feed('up1', [64, 8], 'factor'), { kind: 'nk' }, 8);
 		return g.finish(37, 64);
 	},
 	'six terms in a chain': (types) => {
 		const g = new Builder(types);
-		for (let i = 0; i < 6; i++) g.term(g.feed(`x${i}`, [20, 12], 'input'), { kind: 'rows' }, g.feed(`w${i}`, [28, 12], 'constant'), { kind: 'nk' }, 12);
-		return g.finish(20, 28, { residual: g.feed('residual', [20, 28], 'input'), bias: g.feed('bias', [28], 'constant'), scale: { factor: 0.5 } });
+		for (let i = 0; i < 6; i++) g.term(g.feed(`x${i}`, [20, 12], 'left'), { kind: 'rows' }, g.feed(`w${i}`, [28, 12], 'right'), { kind: 'nk' }, 12);
+		return g.finish(20, 28, { residual: g.feed('residual', [20, 28], 'left'), bias: g.feed('bias', [28], 'right'), scale: { factor: 0.5 } });
 	},
 	'skinny: x·Aᵀ': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('x', [261, 320], 'input'), { kind: 'rows' }, g.feed('down', [4, 320], 'parameter'), { kind: 'nk' }, 320);
+		g.term(g.feed('x', [261, 320], 'left'), { kind: 'rows' }, g.feed('down', [4, 320], 'factor'), { kind: 'nk' }, 320);
 		return g.finish(261, 4, { scale: { factor: 0.25 } });
 	},
 	'input gradient: dy·W + g·A': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('dy', [45, 84], 'input'), { kind: 'rows' }, g.feed('w', [84, 100], 'constant'), { kind: 'kn' }, 84);
-		g.term(g.feed('g', [45, 16], 'input'), { kind: 'rows' }, g.feed('down', [16, 100], 'parameter'), { kind: 'kn' }, 16);
+		g.term(g.feed('dy', [45, 84], 'left'), { kind: 'rows' }, g.feed('w', [84, 100], 'right'), { kind: 'kn' }, 84);
+		g.term(g.feed('g', [45, 16], 'left'), { kind: 'rows' }, g.feed('down', [16, 100], 'factor'), { kind: 'kn' }, 16);
 		return g.finish(45, 100);
 	},
 	'input gradient into one half of a concat': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('dy', [33, 36], 'input'), { kind: 'rows' }, g.feed('w', [36, 100], 'constant'), { kind: 'kn' }, 36, 40);
+		g.term(g.feed('dy', [33, 36], 'left'), { kind: 'rows' }, g.feed('w', [36, 100], 'right'), { kind: 'kn' }, 36, 40);
 		return g.finish(33, 60);
 	},
 	'up gradient: dyᵀ·h over 77 rows': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('dy', [77, 132], 'input'), { kind: 'cols' }, g.feed('h', [77, 8], 'input'), { kind: 'kn' }, 77);
+		g.term(g.feed('dy', [77, 132], 'left'), { kind: 'cols' }, g.feed('h', [77, 8], 'left'), { kind: 'kn' }, 77);
 		return g.finish(132, 8);
 	},
 	'down gradient: gᵀ·x over 1000 rows': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('g', [1000, 16], 'input'), { kind: 'cols' }, g.feed('x', [1000, 180], 'input'), { kind: 'kn' }, 1000);
+		g.term(g.feed('g', [1000, 16], 'left'), { kind: 'cols' }, g.feed('x', [1000, 180], 'left'), { kind: 'kn' }, 1000);
 		return g.finish(16, 180);
 	},
 	'transposed left with [N, K] right': (types) => {
 		const g = new Builder(types);
-		g.term(g.feed('a', [48, 36], 'input'), { kind: 'cols' }, g.feed('b', [40, 48], 'constant'), { kind: 'nk' }, 48);
+		g.term(g.feed('a', [48, 36], 'left'), { kind: 'cols' }, g.feed('b', [40, 48], 'right'), { kind: 'nk' }, 48);
 		return g.finish(36, 40);
 	},
 	...convolutions()
@@ -139,10 +140,10 @@ function convolutions(): Record<string, (types: Types) => GemmCase> {
 			const grow = upsample ? 2 : 1;
 			const [ho, wo] = [half(h * grow, stride), half(w * grow, stride)];
 			const mode = { kind: 'conv', ...picture(h, w, cin, stride, upsample) } as const;
-			const x = g.feed('x', [2, h, w, cin], 'input');
-			g.term(x, mode, g.feed('w', [cout, 9 * cin], 'constant'), { kind: 'nk' }, 9 * cin);
-			g.term(g.feed('h', [2, ho, wo, 4], 'input'), { kind: 'rows' }, g.feed('up', [cout, 4], 'parameter'), { kind: 'nk' }, 4);
-			return g.finish(2 * ho * wo, cout, { bias: g.feed('bias', [cout], 'constant') });
+			const x = g.feed('x', [2, h, w, cin], 'left');
+			g.term(x, mode, g.feed('w', [cout, 9 * cin], 'right'), { kind: 'nk' }, 9 * cin);
+			g.term(g.feed('h', [2, ho, wo, 4], 'left'), { kind: 'rows' }, g.feed('up', [cout, 4], 'factor'), { kind: 'nk' }, 4);
+			return g.finish(2 * ho * wo, cout, { bias: g.feed('bias', [cout], 'right') });
 		};
 		cases[`${name}: gradient of the down factor`] = (types) => {
 			const g = new Builder(types);
@@ -150,9 +151,9 @@ function convolutions(): Record<string, (types: Types) => GemmCase> {
 			const grow = upsample ? 2 : 1;
 			const rows = 2 * half(h * grow, stride) * half(w * grow, stride);
 			g.term(
-				g.feed('g', [rows, 8], 'input'),
+				g.feed('g', [rows, 8], 'left'),
 				{ kind: 'cols' },
-				g.feed('x', [2, h, w, cin], 'input'),
+				g.feed('x', [2, h, w, cin], 'left'),
 				{ kind: 'convPatches', ...picture(h, w, cin, stride, upsample) },
 				rows
 			);
@@ -165,21 +166,40 @@ function convolutions(): Record<string, (types: Types) => GemmCase> {
 			const mode = { kind: 'convTransposed', stride, height: h, width: w } as const;
 			const rows = 2 * half(h, stride) * half(w, stride);
 			g.term(
-				g.feed('dy', [rows, cout], 'input'),
+				g.feed('dy', [rows, cout], 'left'),
 				{ ...mode, channels: cout },
-				g.feed('w', [cout, 9 * cin], 'constant'),
+				g.feed('w', [cout, 9 * cin], 'right'),
 				{ kind: 'convWeightTransposed', channels: cin },
 				9 * cout
 			);
 			g.term(
-				g.feed('g', [rows, 4], 'input'),
+				g.feed('g', [rows, 4], 'left'),
 				{ ...mode, channels: 4 },
-				g.feed('down', [4, 9 * cin], 'parameter'),
+				g.feed('down', [4, 9 * cin], 'factor'),
 				{ kind: 'convWeightTransposed', channels: cin },
 				36
 			);
-			return g.finish(2 * h * w, cin, { residual: g.feed('residual', [2 * h * w, cin], 'input') });
+			return g.finish(2 * h * w, cin, { residual: g.feed('residual', [2 * h * w, cin], 'left') });
 		};
 	}
 	return cases;
+}
+
+export const ESSENTIAL = [
+	'linear with bias, rowBias, residual and scale',
+	'input gradient: dy·W + g·A',
+	'up gradient: dyᵀ·h over 77 rows',
+	'transposed left with [N, K] right',
+	'conv stride 2',
+	'conv stride 2: input gradient',
+	'conv: gradient of the down factor'
+];
+
+/**
+ * What a result may be off by, in units of the largest number: a sum of K products in f32 drifts by about eps·√K (random signs; a factor 4 to spare),
+ * and storing halves rounds by 2^-11.
+ */
+export function errorBound(op: GemmOp): number {
+	const k = op.terms.reduce((sum, term) => sum + term.k, 0);
+	return 2 ** -23 * 4 * Math.sqrt(k) + (op.out.dtype === 'f16' ? 2 ** -11 : 0);
 }

@@ -1,16 +1,77 @@
+/**
+ * Products against the float64 interpreter: every mode with the kernels this machine would use, then every kernel shape, also those for real GPUs.
+ */
 import { describe, expect, test } from 'vitest';
+import type { Gpu } from '../../../src/gpu/gpu';
 import { interpret } from '../../../src/graph/interpret';
-import { openTestGpu, relativeError, runGraph } from '../harness';
-import { GEMM_CASES } from './gemm-cases';
+import type { GemmOp } from '../../../src/graph/ir';
+import { lowerGemm, type GemmChoice } from '../../../src/kernels/gemm';
+import { FAT_TILES, LANES_TILES, STAGED_TILES, type Tile } from '../../../src/kernels/tiles';
+import { openTestGpu, prepareGraph, relativeError } from '../harness';
+import { ESSENTIAL, errorBound, GEMM_CASES, type Types } from './gemm-cases';
 
-describe('gemm with the shapes the heuristic picks', () => {
-	for (const [name, make] of Object.entries(GEMM_CASES)) {
-		test(name, async () => {
-			const gpu = await openTestGpu();
-			const { graph, op, feeds, scalars } = make({ activation: 'f32', weight: 'f32' });
-			const expected = interpret(graph, feeds, scalars).get(op.out) ?? [];
-			const actual = (await runGraph(gpu, graph, feeds, scalars)).get(op.out) ?? [];
-			expect(relativeError(actual, expected)).toBeLessThan(1e-5);
-		});
+const F32: Types = { left: 'f32', right: 'f32', out: 'f32' };
+const F16: Types = { left: 'f16', right: 'f16', out: 'f16' };
+const MIXED: Types = { left: 'f32', right: 'f16', out: 'f32' };
+
+/** The result's error over its bound; the choice replaces the heuristic's. */
+async function excess(gpu: Gpu, name: string, types: Types, choice?: GemmChoice): Promise<number> {
+	const make = GEMM_CASES[name];
+	if (!make) throw new Error(name);
+	const { graph, op, feeds, scalars } = make(types);
+	const expected = interpret(graph, feeds, scalars).get(op.out) ?? [];
+	const bench = await prepareGraph(gpu, graph, feeds, choice ? { lower: (any, target) => lowerGemm(any as GemmOp, target, choice) } : {});
+	try {
+		await bench.program.run(scalars);
+		return relativeError(await bench.program.read(op.out), expected) / errorBound(op);
+	} finally {
+		bench.destroy();
 	}
+}
+
+describe('every mode, with the shapes the heuristic picks', () => {
+	test.each(Object.keys(GEMM_CASES))('f32: %s', async (name) => {
+		expect(await excess(await openTestGpu(), name, F32)).toBeLessThan(1);
+	});
+	test.each(ESSENTIAL)('halves: %s', async (name) => {
+		expect(await excess(await openTestGpu(), name, F16)).toBeLessThan(1);
+	});
+	test.each(ESSENTIAL.slice(0, 3))('halves without shader-f16: %s', async (name) => {
+		const gpu = await openTestGpu({ f16: false });
+		expect(gpu.f16).toBe(false);
+		expect(await excess(gpu, name, F16)).toBeLessThan(1);
+		expect(await excess(gpu, name, MIXED)).toBeLessThan(1);
+	});
+});
+
+describe('every kernel shape', () => {
+	const pick: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES];
+	test.each(pick.map((tile) => [tile.name, tile] as const))('%s', async (_, tile) => {
+		const gpu = await openTestGpu();
+		if (tile.kind === 'lanes' && gpu.subgroupSize !== 8) return;
+		for (const name of tile.kind === 'lanes' ? ESSENTIAL : [...ESSENTIAL.slice(0, 1), 'conv: gradient of the down factor']) {
+			expect(await excess(gpu, name, F32, { tile, split: 1 }), name).toBeLessThan(1);
+		}
+	});
+	test.each(ESSENTIAL)('staged, the reduction in slices: %s', async (name) => {
+		const tile = STAGED_TILES[3] as Tile;
+		expect(await excess(await openTestGpu(), name, MIXED, { tile, split: 3 })).toBeLessThan(1);
+	});
+	test.each(ESSENTIAL)('staged: %s', async (name) => {
+		expect(await excess(await openTestGpu(), name, F32, { tile: STAGED_TILES[2] as Tile, split: 1 })).toBeLessThan(1);
+	});
+});
+
+test('the same product gives the same bits again', async () => {
+	const gpu = await openTestGpu();
+	const make = GEMM_CASES['down gradient: gᵀ·x over 1000 rows'];
+	if (!make) throw new Error('missing case');
+	const { graph, op, feeds } = make(F32);
+	const lower = (any: unknown, target: Parameters<typeof lowerGemm>[1]) => lowerGemm(any as GemmOp, target, { tile: STAGED_TILES[3] as Tile, split: 7 });
+	const bench = await prepareGraph(gpu, graph, feeds, { lower });
+	await bench.program.run();
+	const first = await bench.program.read(op.out);
+	await bench.program.run();
+	expect(await bench.program.read(op.out)).toEqual(first);
+	bench.destroy();
 });
