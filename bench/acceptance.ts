@@ -2,9 +2,10 @@
  * Trains a reference run of the mini model from scratch and scores it on the twelve faces of its reference: one JSON line.
  *
  *   npx vite build --ssr bench/acceptance.ts --outDir dist/bench
- *   node dist/bench/acceptance.js [--run difference-adamw|difference-lion|difference-conv] [--view front|left|right] [--storage f16|f32] [--batch 12]
+ *   node dist/bench/acceptance.js [--run difference-adamw|difference-lion|difference-conv] [--view front|left|right] [--storage f16|f32] [--batch 12] [--seed N]
  *                                 [--out DIR] [--lora FILE] [--fast] [--flags dawn,flags]
  *
+ * --seed N draws the copier with N and the difference with N + 1 instead of the preset's 11 and 12, to see how much of a score is luck.
  * --lora judges a file instead of training (the copier's scores are then left out). --fast runs Dawn without validation and robustness. --out keeps the LoRA, the loss
  * curve and a picture: upper row without, lower row with the LoRA. Start it in the project's folder.
  */
@@ -40,6 +41,7 @@ const { values: args } = parseArgs({
 		out: { type: 'string' },
 		lora: { type: 'string' },
 		flags: { type: 'string' },
+		seed: { type: 'string' },
 		fast: { type: 'boolean', default: false }
 	}
 });
@@ -77,6 +79,10 @@ async function train(lab: Lab, run: RunName, view: View, storage: 'f16' | 'f32',
 			process.stderr.write(`${event.pass} ${event.step}/${event.steps} loss ${event.lossAverage.toFixed(5)} ${event.stepsPerSecond.toFixed(2)} it/s\n`);
 	};
 	const recipe = runRecipe(run, view, storage);
+	if (args.seed !== undefined) {
+		recipe.passes.copier.seed = Number(args.seed);
+		recipe.passes.difference.seed = Number(args.seed) + 1;
+	}
 	const latents = { original: await lab.latent(`${view}/closed.png`), target: await lab.latent(`${view}/a.png`), height: 16, width: 16 };
 	const { config } = lab.checkpoint;
 	const result = await trainDifference({
