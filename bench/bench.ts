@@ -29,7 +29,7 @@ function rateLine({ kind, label, shape, ms, gflops, shader }: Rate): string {
 	const size = Object.values(shape).join('×');
 	const result =
 		ms === null || gflops === null
-			? 'left out: too slow here'
+			? 'not measured (too slow here, or shorter than the clock can tell)'
 			: `${milliseconds(ms).padStart(9)} ${gflops.toFixed(gflops < 100 ? 1 : 0).padStart(8)} GFLOP/s  ${shader ?? ''}`;
 	return `  ${kind.padEnd(5)}${label.padEnd(34)}${size.padEnd(18)}${result}`;
 }
@@ -42,6 +42,7 @@ export function benchText({ adapter, rates, step, storage }: BenchReport): strin
 		'',
 		`Training step of the mini model (rank ${step.rank}, batch ${step.batch}, ${step.optimizer}): ${milliseconds(step.stepMs)}`,
 		`  recording on the CPU ${milliseconds(step.encodeMs)} (${(100 * step.encodeShare).toFixed(1)} % of the step), ${step.dispatches} dispatches, ${step.pipelines} pipelines`,
+		`  optimizer ${milliseconds(step.optimizerMs)} of it`,
 		`  graph ${milliseconds(step.graphMs)}, plan and compile ${milliseconds(step.compileMs)}`,
 		`  memory planned ${megabytes(step.plannedBytes)}, allocated ${megabytes(step.allocatedBytes)}; weights ${megabytes(step.weightBytes)}`,
 		...step.families.map(

@@ -24,6 +24,8 @@ export interface StepReport {
 	/** CPU milliseconds to record and submit one step into an empty queue, median; `encodeShare` of the step. */
 	encodeMs: number;
 	encodeShare: number;
+	/** The optimizer's share of `stepMs`, measured by itself; not among `families`. */
+	optimizerMs: number;
 	dispatches: number;
 	pipelines: number;
 	/** Building, differentiating and fusing the graph; then lowering, memory plan, pipelines and buffers. */
@@ -42,6 +44,7 @@ const median = (values: readonly number[]): number => [...values].sort((a, b) =>
 /** Seconds spent on the timing of whole steps. */
 const BUDGET_MS = 12_000;
 const MAX_STEPS = 60;
+const OPTIMIZER_RUNS = 20;
 
 function byFamily(timings: readonly Timing[]): StepReport['families'] {
 	const total = timings.reduce((sum, { ms }) => sum + ms, 0);
@@ -118,6 +121,10 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 			await idle();
 			stepTimes.push((performance.now() - before) / group);
 		}
+		const optimizerStart = performance.now();
+		for (let i = 0; i < OPTIMIZER_RUNS; i++) optimizer.run({ learningRate: 1e-4, step: ++k, lossScale: 1024 });
+		await idle();
+		const optimizerMs = (performance.now() - optimizerStart) / OPTIMIZER_RUNS;
 		onProgress('mini step: by family');
 		const families = byFamily(await program.profile({ lossScale: 1024 }));
 		const stepMs = median(stepTimes);
@@ -132,6 +139,7 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 			stepsMeasured: stepTimes.length * group,
 			encodeMs,
 			encodeShare: encodeMs / stepMs,
+			optimizerMs,
 			dispatches,
 			pipelines,
 			graphMs: built - started,

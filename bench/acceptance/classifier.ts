@@ -39,14 +39,12 @@ function conv(x: Float32Array, size: number, inChannels: number, { weight, bias 
 			for (let ky = 0; ky < 3; ky++) {
 				for (let kx = 0; kx < 3; kx++) {
 					const w = weight[((o * inChannels + c) * 3 + ky) * 3 + kx] ?? 0;
+					const last = Math.min(outSize - 1, Math.floor((size - kx) / stride));
 					for (let y = 0; y < outSize; y++) {
 						const sy = y * stride + ky - 1;
 						if (sy < 0 || sy >= size) continue;
-						const row = (c * size + sy) * size;
-						for (let px = 0; px < outSize; px++) {
-							const sx = px * stride + kx - 1;
-							if (sx >= 0 && sx < size) plane[y * outSize + px] = (plane[y * outSize + px] ?? 0) + w * (x[row + sx] ?? 0);
-						}
+						let from = (c * size + sy) * size + kx - 1 + (kx === 0 ? stride : 0);
+						for (let px = kx === 0 ? 1 : 0; px <= last; px++, from += stride) plane[y * outSize + px]! += w * x[from]!;
 					}
 				}
 			}
