@@ -62,11 +62,3 @@ export function fileBytes(recipe: Pick<Recipe, 'model' | 'passes' | 'saving'>): 
 	const width = recipe.saving.precision === 'f16' ? 2 : 4;
 	return factorCount(recipe.model.family, pass) * width + modules * (width + 430) + 4096;
 }
-
-/**
- * Bytes of factors on the GPU while a pass trains: values, gradients and optimizer state, all f32 (Lion keeps one moment, AdamW two).
- */
-export function optimizerBytes(family: ModelFamily, pass: PassSettings): number {
-	const states = pass.optimizer.kind === 'adamw' ? 2 : 1;
-	return factorCount(family, pass) * 4 * (2 + states);
-}
