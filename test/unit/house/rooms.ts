@@ -16,7 +16,7 @@ export const ROOMS: Readonly<Record<string, Room>> = {
 	recipe: { imports: [] },
 	graph: { imports: [] },
 	gpu: { imports: [] },
-	kernels: { imports: ['gpu', 'graph', 'formats'] },
+	kernels: { imports: ['gpu', 'graph', 'formats'], later: ['recipe'] },
 	onnx: { imports: ['formats'] },
 	diffusion: { imports: ['onnx', ...ENGINE, ...LEAVES] },
 	lora: { imports: [...MODEL, ...LEAVES] },
