@@ -1,6 +1,7 @@
 /** `utsushi train`: a recipe in, files in a folder out. Everything that can be wrong with the input is found before the GPU is opened. */
 import { encodePng } from '../formats/png';
-import type { Picture, RunEvent } from '../jobs/events';
+import type { Picture, Problem, RunEvent } from '../jobs/events';
+import { parseRecipe } from '../recipe/schema';
 import type { EventMessage, TrainerClient } from '../service/protocol';
 import { openFolder, type Folder } from '../storage/node';
 import { EXIT, type Context, type ExitCode } from './exit';
@@ -27,6 +28,12 @@ async function keep(event: RunEvent, folder: Folder, name: string): Promise<stri
 		default:
 			return undefined;
 	}
+}
+
+/** Warnings that the trainer cannot find again in the recipe it is given; it reports the others itself. */
+function onlyHere({ recipe, warnings }: LoadedRecipe): Problem[] {
+	const known = new Set(parseRecipe(recipe).problems.map(({ code, where }) => `${code} ${where}`));
+	return warnings.filter(({ code, where }) => !known.has(`${code} ${where}`));
 }
 
 interface Ended {
@@ -83,7 +90,7 @@ async function run(client: TrainerClient, loaded: LoadedRecipe, folder: Folder, 
 export async function train(command: { recipe: string; out: string; json: boolean }, context: Context): Promise<ExitCode> {
 	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
 	const loaded = await loadRecipe(command.recipe, context.installation);
-	for (const warning of loaded.warnings) reporter.problem(warning);
+	for (const warning of onlyHere(loaded)) reporter.problem(warning);
 	const folder = await openFolder(command.out);
 	try {
 		return await withTrainer((client) => run(client, loaded, folder, reporter, context));

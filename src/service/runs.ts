@@ -14,6 +14,22 @@ export interface ActiveRun {
 	emit(event: RunEvent): void;
 }
 
+/** Fractions come by the thousand (one per tensor or pipeline); a bar needs a hundred. */
+const FRACTION_STEP = 0.01;
+
+/** Says of each event whether it tells anything new. */
+function novelty(): (event: RunEvent) => boolean {
+	let stage = '';
+	let last = 0;
+	return (event) => {
+		if (event.type !== 'state' || event.fraction === undefined) return true;
+		const now = `${event.state} ${event.pass ?? ''} ${event.detail ?? ''}`;
+		const news = now !== stage || event.fraction >= last + FRACTION_STEP || (event.fraction === 1 && last < 1);
+		if (news) [stage, last] = [now, event.fraction];
+		return news;
+	};
+}
+
 export class Runs {
 	readonly #listeners = new Set<(message: EventMessage) => void>();
 	readonly #next = new Map<RunId, number>();
@@ -41,13 +57,14 @@ export class Runs {
 		this.refuseIfBusy();
 		if (this.#next.has(run))
 			throw new ServiceError(errorProblem('run.used', run, `The run id “${run}” was already used; every run needs an id of its own.`, { run }));
+		const isNews = novelty();
 		const active: ActiveRun = {
 			run,
 			kind,
 			control: new TrainingControl(),
 			emit: (event) => {
 				// Work that was given up (lost device) may still say something; its run has ended.
-				if (this.#active === active) this.emit(run, event);
+				if (this.#active === active && isNews(event)) this.emit(run, event);
 			}
 		};
 		this.#active = active;
