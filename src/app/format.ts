@@ -44,6 +44,12 @@ export function short(value: number): string {
 	return String(digits);
 }
 
+/** A number as a form shows it: every digit, small ones as people write rates: 5e-5. */
+export function exact(value: number): string {
+	const size = Math.abs(value);
+	return size > 0 && size < 1e-3 ? value.toExponential() : String(value);
+}
+
 export function count(value: number, language: Language): string {
 	return value.toLocaleString(language === 'ja' ? 'ja-JP' : 'en-GB');
 }

@@ -60,6 +60,14 @@ class Draft {
 		return this.#parsed.ok;
 	}
 
+	/** The field was left: what it holds enters the recipe, unless it is wrong; then it stays as typed, with its problem. */
+	commit(path: string): void {
+		if (!(path in this.typed) || this.problemAt(path)?.level === 'error') return;
+		const accepted = this.current;
+		delete this.typed[path];
+		this.recipe = accepted;
+	}
+
 	problemAt(path: string): Problem | undefined {
 		const found = this.problems.filter((problem) => problem.where === path || problem.where.startsWith(`${path}.`));
 		return found.find((problem) => problem.level === 'error') ?? found[0];

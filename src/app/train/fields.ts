@@ -1,5 +1,5 @@
 /**
- * The fields of a pass as the form shows them: which are in sight, which fold away, how each is read and written. The schema alone
+ * The fields of a pass as the form shows them: which are in sight, which fold away, how each is read. The schema alone
  * knows what is valid; hints come from `recipe/advice`.
  */
 import { alphaScale, highestUsualRate } from '../../recipe/advice';
@@ -14,28 +14,25 @@ export interface NumberField {
 	/** Under `passes.<pass>.`, as the schema names it. */
 	path: string;
 	read: (pass: PassSettings) => number;
-	write: (pass: PassSettings, value: number) => void;
 	/** Says what the value means here and now; null: nothing worth saying. */
 	hint?: (pass: PassSettings, family: ModelFamily, t: Dictionary) => string | null;
 }
 
-const rank: NumberField = { key: 'rank', path: 'rank', read: (p) => p.rank, write: (p, v) => (p.rank = v) };
+const rank: NumberField = { key: 'rank', path: 'rank', read: (p) => p.rank };
 
 const alpha: NumberField = {
 	key: 'alpha',
 	path: 'alpha',
 	read: (p) => p.alpha,
-	write: (p, v) => (p.alpha = v),
 	hint: (p, _family, t) => (p.alpha === p.rank ? null : t.recipe.hints.scale(short(alphaScale(p.alpha, p.rank))))
 };
 
-const iterations: NumberField = { key: 'iterations', path: 'iterations', read: (p) => p.iterations, write: (p, v) => (p.iterations = v) };
+const iterations: NumberField = { key: 'iterations', path: 'iterations', read: (p) => p.iterations };
 
 const learningRate: NumberField = {
 	key: 'learningRate',
 	path: 'learningRate',
 	read: (p) => p.learningRate,
-	write: (p, v) => (p.learningRate = v),
 	hint(p, family, t) {
 		const scale = alphaScale(p.alpha, p.rank);
 		if (scale !== 1) return t.recipe.hints.effectiveRate(short(p.learningRate * scale));
@@ -49,23 +46,22 @@ export const MAIN_FIELDS: readonly NumberField[] = [rank, alpha, iterations, lea
 
 /** Folded away. */
 export const MORE_FIELDS: readonly NumberField[] = [
-	{ key: 'batch', path: 'batch', read: (p) => p.batch, write: (p, v) => (p.batch = v) },
-	{ key: 'convRank', path: 'convRank', read: (p) => p.convRank, write: (p, v) => (p.convRank = v) },
+	{ key: 'batch', path: 'batch', read: (p) => p.batch },
+	{ key: 'convRank', path: 'convRank', read: (p) => p.convRank },
 	{
 		key: 'convAlpha',
 		path: 'convAlpha',
 		read: (p) => p.convAlpha,
-		write: (p, v) => (p.convAlpha = v),
 		hint: (p, _family, t) => (p.convRank === 0 || p.convAlpha === p.convRank ? null : t.recipe.hints.scale(short(alphaScale(p.convAlpha, p.convRank))))
 	},
-	{ key: 'warmup', path: 'schedule.warmup', read: (p) => p.schedule.warmup, write: (p, v) => (p.schedule.warmup = v) },
-	{ key: 'seed', path: 'seed', read: (p) => p.seed, write: (p, v) => (p.seed = v) },
-	{ key: 'minSnrGamma', path: 'minSnrGamma', read: (p) => p.minSnrGamma, write: (p, v) => (p.minSnrGamma = v) },
-	{ key: 'timestepMin', path: 'timesteps.min', read: (p) => p.timesteps.min, write: (p, v) => (p.timesteps.min = v) },
-	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max, write: (p, v) => (p.timesteps.max = v) },
-	{ key: 'beta1', path: 'optimizer.beta1', read: (p) => p.optimizer.beta1, write: (p, v) => (p.optimizer.beta1 = v) },
-	{ key: 'beta2', path: 'optimizer.beta2', read: (p) => p.optimizer.beta2, write: (p, v) => (p.optimizer.beta2 = v) },
-	{ key: 'weightDecay', path: 'optimizer.weightDecay', read: (p) => p.optimizer.weightDecay, write: (p, v) => (p.optimizer.weightDecay = v) }
+	{ key: 'warmup', path: 'schedule.warmup', read: (p) => p.schedule.warmup },
+	{ key: 'seed', path: 'seed', read: (p) => p.seed },
+	{ key: 'minSnrGamma', path: 'minSnrGamma', read: (p) => p.minSnrGamma },
+	{ key: 'timestepMin', path: 'timesteps.min', read: (p) => p.timesteps.min },
+	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max },
+	{ key: 'beta1', path: 'optimizer.beta1', read: (p) => p.optimizer.beta1 },
+	{ key: 'beta2', path: 'optimizer.beta2', read: (p) => p.optimizer.beta2 },
+	{ key: 'weightDecay', path: 'optimizer.weightDecay', read: (p) => p.optimizer.weightDecay }
 ];
 
 /** What was typed, as the schema wants it: a number where it is one, else the text itself (which the schema then refuses by name). */
@@ -95,8 +91,8 @@ export function overlay(recipe: Recipe, typed: Readonly<Record<string, Typed>>):
 		const keys = path.split('.');
 		const last = keys.pop() ?? '';
 		let at: unknown = document;
-		for (const key of keys) at = isRecord(at) ? at[key] : undefined;
-		if (isRecord(at)) at[last] = value;
+		for (const key of keys) at = isRecord(at) && Object.hasOwn(at, key) ? at[key] : undefined;
+		if (isRecord(at) && Object.hasOwn(at, last)) at[last] = value;
 	}
 	return document;
 }

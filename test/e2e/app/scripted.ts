@@ -17,7 +17,7 @@ const MODEL: ModelInfo = {
 	resolution: 128,
 	unetParameters: 10_393_092,
 	fileBytes: 31_741_718,
-	modules: { linear: 192, conv: 86 },
+	modules: { linear: 192, conv: 278 },
 	blocks: []
 };
 

@@ -16,11 +16,6 @@ export const library = {
 	share: 'Copy recipe link',
 	metadata: 'Metadata',
 	noMetadata: 'This file carries no metadata.',
-	pair: 'Pair',
 	strip: 'Strengths',
-	made: 'Made',
-	model: 'Model',
-	size: 'Size',
-	recipe: 'Recipe',
 	count: (n: number, size: string) => (n === 1 ? `One LoRA, ${size}` : `${n} LoRAs, ${size}`)
 };

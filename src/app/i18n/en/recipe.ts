@@ -13,7 +13,6 @@ export const recipe = {
 	settings: 'Settings of both passes',
 	advanced: 'More settings',
 	common: 'Prompts, previews, files',
-	steps: 'steps',
 	fields: {
 		rank: { label: 'Rank', hint: 'How much the LoRA can hold. A larger one learns more and leaks more style and background.' },
 		alpha: { label: 'Alpha', hint: 'The effect is multiplied by alpha ÷ rank: a smaller alpha makes the same rate act more slowly.' },
@@ -38,8 +37,7 @@ export const recipe = {
 	hints: {
 		scale: (factor: string) => `Effect × ${factor} (alpha ÷ rank)`,
 		rateAtBatch: (rate: string, batch: number) => `Usual for batch ${batch}: up to about ${rate}`,
-		effectiveRate: (rate: string) => `Acts like ${rate} at alpha = rank`,
-		size: (size: string) => `File about ${size}`
+		effectiveRate: (rate: string) => `Acts like ${rate} at alpha = rank`
 	},
 	optimizers: { lion: 'Lion', adamw: 'AdamW' },
 	schedules: { cosine: 'Cosine', constant: 'Constant' },

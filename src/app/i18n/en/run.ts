@@ -21,10 +21,8 @@ export const run = {
 	},
 	passNumber: (n: number, name: string) => `Pass ${n}: ${name}`,
 	waiting: 'waiting',
-	finished: 'finished',
 	step: (step: string, steps: string) => `${step} / ${steps}`,
 	left: (time: string) => `${time} left`,
-	leftUnknown: 'Time left is being measured',
 	memory: (used: string) => `GPU ${used}`,
 	memoryMismatch: (planned: string, allocated: string) => `planned ${planned}, taken ${allocated}`,
 	stop: 'Stop',
@@ -32,7 +30,6 @@ export const run = {
 	stopping: 'Stopping after this step…',
 	leave:
 		'Training goes on while this tab is open, also in the background (browsers slow hidden tabs down). Closing it ends the run; files listed below are kept in the library.',
-	awake: 'The screen is kept on while it trains.',
 	loss: 'Loss',
 	lossHint: 'Jumps by nature: each step meets other noise. Look at the trend.',
 	lossText: (pass: string, steps: string, first: string, last: string) => `Loss, ${pass}: ${steps} steps, smoothed from ${first} to ${last}.`,
@@ -47,8 +44,6 @@ export const run = {
 	previewAt: (pass: string, step: string) => `${pass}, step ${step}`,
 	previewFacts: (seed: string, strength: string) => `Seed ${seed} · strength ${strength}`,
 	previewCompare: 'Before and after',
-	before: 'Before',
-	after: 'After',
 	overTime: 'Over time',
 	strip: 'Strength',
 	stripLead: 'The same seeds at each strength. Where the change is clear and the rest still stands lies the strength to use.',
@@ -63,7 +58,6 @@ export const run = {
 	shared: (characters: string) => `Copied · ${characters} characters`,
 	shareFailed: 'Copying was refused. The link:',
 	again: 'Train again with these settings',
-	newRun: 'New run',
 	files: 'Files',
 	roles: { copier: 'Copier', intermediate: 'On the way', result: 'Result' },
 	atStep: (step: string) => `step ${step}`,
@@ -73,7 +67,5 @@ export const run = {
 	failedTitle: 'The run ended with an error',
 	failedKept: 'Files saved before it are below and in the library.',
 	took: (time: string) => `took ${time}`,
-	warnings: 'Notes',
-	announceDone: 'Training is done.',
-	announceStep: (pass: string, percent: string, left: string) => `${pass}: ${percent}, ${left}`
+	announceDone: 'Training is done.'
 };

@@ -30,7 +30,6 @@ export const settings = {
 	offline: 'Offline',
 	offlineYes: 'This app works without a network.',
 	offlineNo: 'The offline copy is not ready yet, or this browser does not keep one.',
-	install: 'Install as an app',
 	about: 'About',
 	aboutText: 'Utsushi (写し) trains difference LoRAs on your own GPU. No picture, model or result is ever sent anywhere.'
 };

@@ -6,7 +6,6 @@ export const shell = {
 	navigation: 'Rooms',
 	switchLanguage: '日本語',
 	switchLanguageLabel: '日本語に切り替える',
-	close: 'Close',
 	dismiss: 'Dismiss',
 	retry: 'Try again',
 	loading: 'Loading',
@@ -21,6 +20,5 @@ export const shell = {
 	runChipLabel: 'Go to the run',
 	error: 'Error',
 	warning: 'Note',
-	remedy: 'What to do',
 	details: 'Details'
 };

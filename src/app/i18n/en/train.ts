@@ -12,7 +12,6 @@ export const train = {
 		drop: 'or drop it here',
 		other: 'Other file',
 		families: { mini: 'Mini (SD 1.5 layout)', sd15: 'Stable Diffusion 1.5', sdxl: 'SDXL' },
-		unknownFamily: 'unknown kind',
 		opening: 'Opening…',
 		download: 'Fetching from this site',
 		ready: 'Ready',
@@ -20,9 +19,7 @@ export const train = {
 		facts: (family: string, parameters: string, size: string) => `${family} · ${parameters} parameters in the UNet · ${size}`,
 		modules: (linear: number, conv: number) => `${linear} places for a LoRA, ${conv} with convolutions · `,
 		resolution: (pixels: number) => `trained at ${pixels} px`,
-		vPrediction: ' · v-prediction',
-		lora: (modules: number) => `This is a LoRA with ${modules} modules, not a checkpoint. Choose the checkpoint it belongs to.`,
-		notModel: 'This file is not a Stable Diffusion checkpoint.'
+		vPrediction: ' · v-prediction'
 	},
 	pair: {
 		title: 'Pair',
@@ -31,7 +28,6 @@ export const train = {
 		views: { side: 'Side by side', compare: 'Compare', difference: 'Difference' },
 		viewLabel: 'How to show the pair',
 		compareLabel: 'Share of the original that is shown',
-		samples: 'Samples',
 		sampleView: 'Facing',
 		directions: { front: 'Front', left: 'Left', right: 'Right' },
 		sampleMouth: 'Mouth',
@@ -72,8 +68,6 @@ export const train = {
 		steps: 'Steps',
 		stepsValue: (copier: string, difference: string) => `${copier} + ${difference}`,
 		dispatches: (n: string) => `${n} GPU commands per step`,
-		blocked: 'Not ready to start',
-		seePassed: 'Everything checks out.',
 		see: (n: number) => (n === 1 ? 'One thing to fix first' : `${n} things to fix first`)
 	},
 	gpu: {
@@ -90,12 +84,10 @@ export const train = {
 		noAdapterLead: 'The driver may be too old or on the browser’s block list. Update it, look at chrome://gpu, or restart the browser after a driver crash.',
 		insecure: 'WebGPU needs a secure page. Open this app over https or from 127.0.0.1.',
 		stillUsable: 'You can still look around, open recipes from links and use the library.',
-		software: 'This is a software adapter: the CPU computes everything. It works, but takes many times longer.',
-		tooSmall: 'This adapter is too small for the chosen model'
+		software: 'This is a software adapter: the CPU computes everything. It works, but takes many times longer.'
 	},
 	link: {
 		opened: 'A recipe was opened from a link.',
 		bad: 'The recipe in this link could not be opened'
-	},
-	loadRecipe: 'Recipe file…'
+	}
 };

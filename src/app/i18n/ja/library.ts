@@ -18,11 +18,6 @@ export const library: (typeof en)['library'] = {
 	share: 'レシピのリンクをコピー',
 	metadata: 'メタデータ',
 	noMetadata: 'このファイルにはメタデータがありません。',
-	pair: 'ペア',
 	strip: '強さ',
-	made: '作成',
-	model: 'モデル',
-	size: 'サイズ',
-	recipe: 'レシピ',
 	count: (n, size) => `LoRA ${n} 個、${size}`
 };

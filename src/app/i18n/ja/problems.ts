@@ -1,11 +1,13 @@
 /** 問題の説明(日本語)。何が問題で、どうすればよいか。キーは Problem.code。 */
 import type { Problem } from '../../../service/protocol';
 import type { ProblemTexts } from '../problems';
+import { fileProblemsJa } from './file-problems';
 
 const which = (v: Problem['values']): string => (v['which'] === 'original' ? '元の画像' : '目標の画像');
 const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
 
 export const problemsJa: ProblemTexts = {
+	...fileProblemsJa,
 	'recipe.notObject': () => 'レシピの形になっていません。ファイルやリンクが壊れている可能性があります。',
 	'recipe.version': (v) => `このレシピのバージョン（${at(v, 'given')}）は読めません。新しい Utsushi で作られたものなら、更新してから開いてください。`,
 	'recipe.unknownField': (v) => `「${at(v, 'field')}」という項目はないので無視しました。綴りを確かめてください。`,

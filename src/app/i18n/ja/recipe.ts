@@ -15,7 +15,6 @@ export const recipe: (typeof en)['recipe'] = {
 	settings: '2段階の設定',
 	advanced: '詳しい設定',
 	common: 'プロンプト・プレビュー・保存',
-	steps: 'ステップ',
 	fields: {
 		rank: { label: 'rank（dim）', hint: 'LoRAの器の大きさ。大きいほど多く学べますが、画風や背景も混ざりやすくなります。' },
 		alpha: { label: 'alpha', hint: 'alpha ÷ rank が効きに掛かります。alpha を小さくすると、同じ学習率でも変化はゆっくりになります。' },
@@ -40,8 +39,7 @@ export const recipe: (typeof en)['recipe'] = {
 	hints: {
 		scale: (factor) => `効き × ${factor}（alpha ÷ rank）`,
 		rateAtBatch: (rate, batch) => `バッチ ${batch} なら ${rate} くらいまでが普通です`,
-		effectiveRate: (rate) => `alpha = rank での ${rate} に相当`,
-		size: (size) => `ファイルは約 ${size}`
+		effectiveRate: (rate) => `alpha = rank での ${rate} に相当`
 	},
 	optimizers: { lion: 'Lion', adamw: 'AdamW' },
 	schedules: { cosine: 'cosine', constant: 'constant' },

@@ -23,10 +23,8 @@ export const run: (typeof en)['run'] = {
 	},
 	passNumber: (n, name) => `${n}段階目 ${name}`,
 	waiting: '待機中',
-	finished: '終了',
 	step: (step, steps) => `${step} / ${steps}`,
 	left: (time) => `あと ${time}`,
-	leftUnknown: '残り時間を計測中',
 	memory: (used) => `GPU ${used}`,
 	memoryMismatch: (planned, allocated) => `計画 ${planned}・確保 ${allocated}`,
 	stop: '止める',
@@ -34,7 +32,6 @@ export const run: (typeof en)['run'] = {
 	stopping: 'このステップのあとで止まります…',
 	leave:
 		'このタブを開いている間は、裏に回しても学習は続きます（ブラウザが遅くすることがあります）。閉じるとそこで終わり、下にあるファイルだけがライブラリに残ります。',
-	awake: '学習中は画面を消灯しません。',
 	loss: '損失',
 	lossHint: '毎回違うノイズで測るので上下します。全体の傾きを見てください。',
 	lossText: (pass, steps, first, last) => `損失（${pass}）: ${steps} ステップ、平滑化した値は ${first} から ${last}。`,
@@ -49,8 +46,6 @@ export const run: (typeof en)['run'] = {
 	previewAt: (pass, step) => `${pass} ${step} ステップ`,
 	previewFacts: (seed, strength) => `シード ${seed} · 強さ ${strength}`,
 	previewCompare: '前と後',
-	before: '前',
-	after: '後',
 	overTime: '移り変わり',
 	strip: '強さ',
 	stripLead: '同じシードを強さごとに並べました。変化がはっきりして、ほかが崩れていないあたりが使いどころです。',
@@ -65,7 +60,6 @@ export const run: (typeof en)['run'] = {
 	shared: (characters) => `コピーしました · ${characters} 文字`,
 	shareFailed: 'コピーできませんでした。リンク:',
 	again: 'この設定でもう一度学習',
-	newRun: '新しい学習',
 	files: 'ファイル',
 	roles: { copier: 'コピー機', intermediate: '途中', result: '成果物' },
 	atStep: (step) => `${step} ステップ`,
@@ -75,7 +69,5 @@ export const run: (typeof en)['run'] = {
 	failedTitle: '学習がエラーで終わりました',
 	failedKept: 'それまでに保存したファイルは、下とライブラリにあります。',
 	took: (time) => `所要時間 ${time}`,
-	warnings: '注意',
-	announceDone: '学習が終わりました。',
-	announceStep: (pass, percent, left) => `${pass} ${percent}、${left}`
+	announceDone: '学習が終わりました。'
 };

@@ -32,7 +32,6 @@ export const settings: (typeof en)['settings'] = {
 	offline: 'オフライン',
 	offlineYes: 'このアプリはネットワークなしで動きます。',
 	offlineNo: 'オフライン用の準備がまだか、このブラウザでは保存されません。',
-	install: 'アプリとしてインストール',
 	about: 'このアプリについて',
 	aboutText: 'Utsushi（写し）は、自分のGPUで差分LoRAを学習するアプリです。画像・モデル・成果物をどこかへ送ることはありません。'
 };

@@ -8,7 +8,6 @@ export const shell: (typeof en)['shell'] = {
 	navigation: '部屋',
 	switchLanguage: 'English',
 	switchLanguageLabel: 'Switch to English',
-	close: '閉じる',
 	dismiss: '閉じる',
 	retry: 'もう一度',
 	loading: '読み込み中',
@@ -23,6 +22,5 @@ export const shell: (typeof en)['shell'] = {
 	runChipLabel: '学習の画面へ',
 	error: 'エラー',
 	warning: '注意',
-	remedy: '対処法',
 	details: '詳細'
 };

@@ -14,7 +14,6 @@ export const train: (typeof en)['train'] = {
 		drop: 'またはここにドロップ',
 		other: '別のファイル',
 		families: { mini: 'ミニ（SD 1.5 構造）', sd15: 'Stable Diffusion 1.5', sdxl: 'SDXL' },
-		unknownFamily: '種類不明',
 		opening: '開いています…',
 		download: 'このサイトから取得中',
 		ready: '準備完了',
@@ -22,9 +21,7 @@ export const train: (typeof en)['train'] = {
 		facts: (family, parameters, size) => `${family} · UNet ${parameters} パラメータ · ${size}`,
 		modules: (linear, conv) => `LoRAが付く場所 ${linear}（畳み込みも含めると ${conv}）· `,
 		resolution: (pixels) => `学習解像度 ${pixels} px`,
-		vPrediction: ' · v-prediction',
-		lora: (modules) => `これはモジュール数 ${modules} のLoRAで、モデルではありません。元になったモデルを選んでください。`,
-		notModel: 'このファイルは Stable Diffusion のモデルではありません。'
+		vPrediction: ' · v-prediction'
 	},
 	pair: {
 		title: 'ペア',
@@ -33,7 +30,6 @@ export const train: (typeof en)['train'] = {
 		views: { side: '並べる', compare: '重ねて比較', difference: '違い' },
 		viewLabel: 'ペアの見せ方',
 		compareLabel: '元の画像を見せる割合',
-		samples: 'サンプル',
 		sampleView: '向き',
 		directions: { front: '正面', left: '左', right: '右' },
 		sampleMouth: '口の形',
@@ -73,8 +69,6 @@ export const train: (typeof en)['train'] = {
 		steps: 'ステップ',
 		stepsValue: (copier, difference) => `${copier} + ${difference}`,
 		dispatches: (n) => `1ステップのGPU命令 ${n}`,
-		blocked: 'まだ始められません',
-		seePassed: '問題はありません。',
 		see: (n) => `先に直すところが ${n} つあります`
 	},
 	gpu: {
@@ -93,12 +87,10 @@ export const train: (typeof en)['train'] = {
 			'ドライバーが古いか、ブラウザに制限されている可能性があります。ドライバーを更新して chrome://gpu を確認するか、ドライバーが落ちた後ならブラウザを再起動してください。',
 		insecure: 'WebGPU には安全なページが必要です。https か 127.0.0.1 で開いてください。',
 		stillUsable: '画面を見て回ること、リンクからレシピを開くこと、ライブラリを使うことはできます。',
-		software: 'ソフトウェアのアダプターです。すべてCPUで計算するので、動きますが何倍も時間がかかります。',
-		tooSmall: 'このGPUは選んだモデルには小さすぎます'
+		software: 'ソフトウェアのアダプターです。すべてCPUで計算するので、動きますが何倍も時間がかかります。'
 	},
 	link: {
 		opened: 'リンクからレシピを開きました。',
 		bad: 'このリンクのレシピは開けませんでした'
-	},
-	loadRecipe: 'レシピのファイル…'
+	}
 };

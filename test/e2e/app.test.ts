@@ -1,0 +1,233 @@
+/**
+ * The screens themselves, with the real app and a scripted trainer: they open in both languages and themes, pass axe (WCAG 2.2 AA), work
+ * by keyboard, say what is wrong where it is wrong, and never hold the page for long.
+ */
+import axe from 'axe-core';
+import type { AddressInfo } from 'node:net';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { createServer, type ViteDevServer } from 'vite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openBrowser, watch, type Watch } from '../support/browser';
+
+interface Visit {
+	story?: 'training' | 'done' | 'failed';
+	locale?: string;
+	theme?: 'light' | 'dark';
+	width?: number;
+	hash?: string;
+}
+
+let server: ViteDevServer;
+let browser: Browser;
+let address: string;
+
+beforeAll(async () => {
+	server = await createServer({ server: { port: 0, host: '127.0.0.1', hmr: false, ws: false }, logLevel: 'error' });
+	await server.listen();
+	address = `http://127.0.0.1:${(server.httpServer?.address() as AddressInfo).port}/test/e2e/app/harness.html`;
+	browser = await openBrowser();
+	// The first visit lets Vite prepare the dependencies; it may reload the page meanwhile.
+	const { page, context } = await visit({});
+	await page.waitForLoadState('networkidle');
+	await context.close();
+}, 120_000);
+
+afterAll(async () => {
+	await browser?.close();
+	await server?.close();
+});
+
+async function visit({
+	story = 'done',
+	locale = 'en-GB',
+	theme = 'light',
+	width = 1280,
+	hash = ''
+}: Visit): Promise<{ page: Page; context: BrowserContext; seen: Watch }> {
+	const context = await browser.newContext({ locale, colorScheme: theme, viewport: { width, height: 900 } });
+	const seen = watch(context);
+	const page = await context.newPage();
+	await page.goto(`${address}?story=${story}${hash}`);
+	await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' });
+	await page.locator('main canvas').first().waitFor();
+	return { page, context, seen };
+}
+
+/** Rules broken, each with the places. */
+async function violations(page: Page): Promise<string[]> {
+	await page.evaluate(axe.source);
+	const result = await page.evaluate(async () => {
+		const run = (
+			globalThis as unknown as { axe: { run: (root: Document, options: object) => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
+		).axe.run;
+		return run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
+	});
+	return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`.slice(0, 600));
+}
+
+async function start(page: Page): Promise<void> {
+	await page.getByRole('button', { name: /Start training|学習を始める/ }).click();
+	await page
+		.getByRole('heading', { name: /^(Strength|Live preview|強さ|ライブプレビュー)$/ })
+		.first()
+		.waitFor();
+}
+
+describe.each([
+	{ locale: 'ja', theme: 'light' as const },
+	{ locale: 'en-GB', theme: 'dark' as const }
+])('in $locale, $theme', ({ locale, theme }) => {
+	test('preparing a run, with every setting unfolded', async () => {
+		const { page, context, seen } = await visit({ locale, theme });
+		for (const summary of await page.locator('summary').all()) await summary.click();
+		expect(await page.evaluate(() => document.documentElement.lang)).toBe(locale.slice(0, 2));
+		expect(await violations(page)).toEqual([]);
+		expect(seen.errors).toEqual([]);
+		await context.close();
+	});
+
+	test('a run, on a phone', async () => {
+		const { page, context, seen } = await visit({ locale, theme, story: 'training', width: 390 });
+		await start(page);
+		expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+		expect(await violations(page)).toEqual([]);
+		expect(seen.errors).toEqual([]);
+		await context.close();
+	});
+
+	test('a result, the library, the settings', async () => {
+		const { page, context, seen } = await visit({ locale, theme });
+		await start(page);
+		await page.getByRole('heading', { name: /mouth-a/ }).waitFor();
+		expect(await violations(page)).toEqual([]);
+		await page.getByRole('link', { name: /Library|ライブラリ/ }).click();
+		await page.getByRole('heading', { name: 'mouth-a.safetensors' }).waitFor();
+		await page.locator('article img').first().waitFor();
+		expect(await violations(page)).toEqual([]);
+		await page.getByRole('link', { name: /Settings|設定/ }).click();
+		await page.getByRole('radio', { name: /English/ }).waitFor({ state: 'attached' });
+		expect(await violations(page)).toEqual([]);
+		expect(seen.errors).toEqual([]);
+		await context.close();
+	});
+});
+
+describe('the Train screen', () => {
+	test('fits 360 pixels in both languages', async () => {
+		for (const locale of ['ja', 'en-GB']) {
+			const { page, context } = await visit({ locale, width: 360 });
+			for (const summary of await page.locator('summary').all()) await summary.click();
+			expect(await page.evaluate(() => document.documentElement.scrollWidth), locale).toBe(360);
+			await context.close();
+		}
+	});
+
+	test('says what is wrong at the field, and does not start', async () => {
+		const { page, context } = await visit({});
+		await page.getByText('Settings of both passes').click();
+		const rate = page.getByLabel('Learning rate – Difference');
+		await rate.fill('abc');
+		await expect.poll(() => rate.getAttribute('aria-invalid')).toBe('true');
+		expect(await page.getByText('"abc" is not a number').count()).toBe(1);
+		expect(await page.getByRole('button', { name: 'Start training' }).isDisabled()).toBe(true);
+		await rate.fill('2e-3');
+		await expect.poll(() => page.getByRole('button', { name: 'Start training' }).isDisabled()).toBe(false);
+		await page.getByLabel('Alpha – Copier', { exact: true }).fill('64');
+		expect(await page.getByText('Alpha 64 is above rank 16').count()).toBe(1);
+		expect(await page.getByText('Your own settings').count()).toBe(1);
+		await context.close();
+	});
+
+	test('refuses a picture that cannot be trained on, and mends one that can', async () => {
+		const { page, context } = await visit({});
+		const original = page.getByLabel('Choose the original picture', { exact: true }).and(page.locator('input'));
+		await original.setInputFiles({ name: 'empty.png', mimeType: 'image/png', buffer: Buffer.alloc(0) });
+		await page.getByText('empty.png is empty (0 bytes)').waitFor();
+		const picture = await page.evaluate(async () => {
+			const canvas = new OffscreenCanvas(150, 90);
+			canvas.getContext('2d')?.fillRect(0, 0, 150, 90);
+			return [...new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer())];
+		});
+		await original.setInputFiles({ name: 'odd.png', mimeType: 'image/png', buffer: Buffer.from(picture) });
+		await page.getByText('150 × 90 pixels, the target 128 × 128').waitFor();
+		expect(await page.getByRole('button', { name: 'Start training' }).isDisabled()).toBe(true);
+		await page.getByRole('button', { name: 'Crop and resize both to 192 × 128' }).click();
+		await page.getByText('Both pictures were cropped and resized').waitFor();
+		expect(await page.getByRole('button', { name: 'Start training' }).isDisabled()).toBe(false);
+		await context.close();
+	});
+
+	test('works by keyboard: compare slider, samples, start', async () => {
+		const { page, context } = await visit({});
+		await page.getByRole('radio', { name: 'Compare' }).press(' ');
+		const slider = page.getByRole('slider', { name: 'Share of the original that is shown' });
+		await slider.focus();
+		await page.keyboard.press('End');
+		expect(await slider.inputValue()).toBe('100');
+		await page.getByRole('button', { name: 'Front, mouth “o”' }).press('Enter');
+		await expect.poll(() => page.getByLabel('Name of the LoRA').inputValue()).toBe('mouth-o');
+		await page.getByRole('button', { name: 'Start training' }).press('Enter');
+		await page.getByRole('heading', { name: 'mouth-o is ready' }).waitFor();
+		await context.close();
+	});
+
+	test('opens a recipe link, and refuses a broken one with the reason', async () => {
+		const { page, context } = await visit({ hash: '#r=not*a*recipe' });
+		await page.getByRole('alert').getByText('This link is damaged').waitFor();
+		expect(new URL(page.url()).hash).toBe('#train');
+		await start(page);
+		await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+		await page.getByRole('button', { name: 'Copy recipe link' }).click();
+		await page.getByText(/Copied · \d+ characters/).waitFor();
+		const link = await page.evaluate(() => navigator.clipboard.readText());
+		const { page: second, context: other } = await visit({ hash: new URL(link).hash });
+		await second.getByText('A recipe was opened from a link.').waitFor();
+		expect(await second.getByLabel('Name of the LoRA').inputValue()).toBe('mouth-a');
+		await other.close();
+		await context.close();
+	});
+
+	test('explains itself without WebGPU', async () => {
+		const without = await openBrowser({ webgpu: false });
+		const page = await without.newPage({ locale: 'en-GB' });
+		await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { configurable: true, get: () => undefined }));
+		await page.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'gpu'));
+		await page.goto(address);
+		await page.getByRole('heading', { name: 'This browser cannot reach your GPU' }).waitFor();
+		expect(await page.getByText('Safari 26 or later').count()).toBe(1);
+		await without.close();
+	});
+});
+
+describe('a run', () => {
+	test('that fails says why and keeps what there is', async () => {
+		const { page, context } = await visit({ story: 'failed' });
+		await page.getByRole('button', { name: 'Start training' }).click();
+		await page.getByRole('heading', { name: 'The run ended with an error' }).waitFor();
+		await page.getByText('The graphics driver was reset').waitFor();
+		await page.getByRole('button', { name: 'Train again with these settings' }).click();
+		await page.getByRole('button', { name: 'Start training' }).waitFor();
+		await context.close();
+	});
+
+	test('hands out the file it made', async () => {
+		const { page, context } = await visit({});
+		await start(page);
+		const downloaded = page.waitForEvent('download');
+		await page.getByRole('button', { name: /^Download \(/ }).click();
+		expect((await downloaded).suggestedFilename()).toBe('mouth-a.safetensors');
+		await context.close();
+	});
+
+	test('is not left without a word', async () => {
+		const { page, context } = await visit({ story: 'training' });
+		await start(page);
+		const asked = page.waitForEvent('dialog');
+		const closing = page.close({ runBeforeUnload: true });
+		const dialog = await asked;
+		expect(dialog.type()).toBe('beforeunload');
+		await dialog.dismiss();
+		await closing;
+		await context.close();
+	});
+});
