@@ -3,17 +3,7 @@ import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, normalize } from 'node:path';
-
-const TYPES: Readonly<Record<string, string>> = {
-	html: 'text/html',
-	js: 'text/javascript',
-	mjs: 'text/javascript',
-	css: 'text/css',
-	svg: 'image/svg+xml',
-	png: 'image/png',
-	wasm: 'application/wasm',
-	webmanifest: 'application/manifest+json'
-};
+import { contentType } from '../../src/helper/mime';
 
 export interface StaticHost {
 	/** Of the folder, with a slash at the end. */
@@ -35,7 +25,7 @@ export async function hostStatically(folder: string, under: string): Promise<Sta
 			response.writeHead(404).end();
 			return;
 		}
-		response.writeHead(200, { 'Content-Type': TYPES[path.split('.').at(-1) ?? ''] ?? 'application/octet-stream' });
+		response.writeHead(200, { 'Content-Type': contentType(path) ?? 'application/octet-stream' });
 		createReadStream(file).pipe(response);
 	});
 	await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
