@@ -11,7 +11,7 @@ import { StorageError } from '../storage/errors';
 import { TrainingError } from '../training/events';
 
 const GPU_REMEDY: Record<GpuError['code'], string> = {
-	unavailable: 'Use a recent Chrome, Edge, Firefox or Safari with graphics acceleration switched on, or update the graphics driver.',
+	unavailable: 'Install or update the graphics driver; in a browser, use a recent Chrome, Edge, Firefox or Safari with graphics acceleration switched on.',
 	lost: 'Files made so far are kept. Close other programs that use the GPU and start again.',
 	memory: 'Choose a smaller batch, a lower rank or half storage, or close other programs that use the GPU.',
 	shader: 'Please report this together with the name of your GPU.',

@@ -151,14 +151,8 @@ class Host implements TrainerHost {
 		const { problems, model, request } = this.#check(given);
 		const error = problems.find(({ level }) => level === 'error');
 		if (error) throw new ServiceError(error);
+		const gpu = await this.#openGpu();
 		const active = this.#runs.begin(run, 'train');
-		let gpu: Gpu;
-		try {
-			gpu = await this.#openGpu();
-		} catch (cause) {
-			this.#runs.end(active, { type: 'ended', outcome: 'failed', problem: asProblem(cause, 'gpu') });
-			throw cause;
-		}
 		for (const problem of problems) active.emit({ type: 'warning', problem });
 		const { recipe, original, target } = request;
 		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
