@@ -81,7 +81,7 @@ async function train(made: Recipe, onEvent: (event: TrainingEvent, control: Trai
 	return { result, of };
 }
 
-describe('the difference method', () => {
+describe('the difference method', { timeout: 900_000 }, () => {
 	it('trains both passes, reports every step and hands out files that load', async () => {
 		const { result, of } = await train(recipe());
 		expect(result).toMatchObject({ outcome: 'done', seeds: { copier: 11, difference: 12 }, skipped: { copier: 0, difference: 0 } });

@@ -16,7 +16,7 @@ import { relativeError } from './fixture';
 
 const SIZE = 16 * 16 * 4;
 
-it('difference-adamw draws the faces of the reference', async () => {
+it('difference-adamw draws the faces of the reference', { timeout: 900_000 }, async () => {
 	const gpu = await openTestGpu();
 	const checkpoint = await openCheckpoint(await fileSource('public/models/mini.safetensors'));
 	const weights = new WeightStore(gpu, 'f16');
