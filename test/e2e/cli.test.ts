@@ -120,7 +120,7 @@ describe('a run', () => {
 		const second = await draw('second', '--lora', lora);
 		expect(decodePng(first).data).toEqual(decodePng(second).data);
 		expect(decodePng(first).data).not.toEqual(decodePng(plain).data);
-		const text = new Map(await readPngText(plain)).get('parameters') ?? '';
+		const text = readPngText(plain).get('parameters') ?? '';
 		expect(text).toContain('1girl, blue hair');
 		expect(text).toContain('Steps: 2, Sampler: DDIM, CFG scale: 1, Seed: 5, Size: 128x128');
 	});
