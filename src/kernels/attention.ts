@@ -16,7 +16,12 @@ const TILE_THREADS = 128;
 /** Quads that the tile kernel's staging area holds. */
 const TILE_QUADS = 480;
 const TILE_STORAGE = (480 + 512) * 16;
-const FAT_ROWS = 8;
+/** Eight invocations (the width of a software adapter's vectors) of four rows. */
+const FAT_WORKGROUP = 8;
+const FAT_ROWS = 4 * FAT_WORKGROUP;
+/** Heads of more quads than this share one kernel that leaves its loops rolled: unrolled they take minutes to compile. */
+const FAT_UNROLLED = 4;
+const LONGEST_HEAD = 40;
 
 interface Kernel {
 	readonly label: string;
@@ -40,15 +45,22 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 	const batch = batchOf(kernel.rows);
 	const rows = tokensOf(kernel.rows);
 	const columns = tokensOf(kernel.columns);
-	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS || quads * 8 > TILE_QUADS;
+	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS;
+	const longHead = fat && quads > FAT_UNROLLED;
+	if (quads > LONGEST_HEAD) throw new Error(`${kernel.label}: heads of ${quads * 4} channels; at most ${LONGEST_HEAD * 4} are supported.`);
 	const keys = [32, 16, 8].find((count) => count * quads <= TILE_QUADS) ?? 8;
 	const height = fat ? FAT_ROWS : TILE_ROWS;
 	return {
 		shader: fat ? 'attention_fat' : 'attention_tile',
-		conditions: { ...halves(target, kernel.roles), grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' },
-		constants: fat ? { D4: quads, WORKGROUP: FAT_ROWS } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
+		conditions: {
+			...halves(target, kernel.roles),
+			grad_rows: kernel.kind === 'grad_rows',
+			grad_columns: kernel.kind === 'grad_columns',
+			long_head: longHead
+		},
+		constants: fat ? { D4: longHead ? LONGEST_HEAD : quads, WORKGROUP: FAT_WORKGROUP } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
 		bindings: kernel.bindings,
-		params: packParams(rows, columns, stride, { f32: scale }),
+		params: packParams(rows, columns, stride, { f32: scale }, quads, 4, keys),
 		workgroups: [Math.ceil(rows / height), heads, batch],
 		label: kernel.label,
 		family: FAMILY,
