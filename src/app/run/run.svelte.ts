@@ -3,13 +3,15 @@
  * holds the screen awake. The view itself is a pure function of the events (`view.ts`).
  */
 import type { Recipe } from '../../recipe/recipe';
-import type { EventMessage, Picture, Problem } from '../../service/protocol';
+import { PROTOCOL_VERSION, type EventMessage, type Picture, type Problem } from '../../service/protocol';
 import { newId } from '../id';
 import { keepFile, keepPreviews } from '../library/keep';
 import { rememberSpeed } from '../train/speed';
 import { trainer, toProblem } from '../train/trainer.svelte';
 import { advance, startView, type RunView } from './view';
 
+/** A run silent for so long is asked whether its trainer still lives; one that is only slow answers. */
+const SILENCE_MS = 10_000;
 /** While the tab is hidden no frames come; events are applied this often instead. */
 const HIDDEN_MS = 500;
 
@@ -27,6 +29,7 @@ class Run {
 	#scheduled = false;
 	#keeping: Promise<void> = Promise.resolve();
 	#lock: WakeLockSentinel | null = null;
+	#watch: ReturnType<typeof setTimeout> | undefined;
 
 	get active(): boolean {
 		return this.view !== null && this.view.outcome === null;
@@ -49,6 +52,7 @@ class Run {
 		try {
 			await trainer.request({ type: 'train', run: id, request: { recipe, modelId, original, target } });
 			void this.#stayAwake();
+			this.#listen();
 			return null;
 		} catch (error) {
 			this.view = null;
@@ -75,6 +79,7 @@ class Run {
 	#receive(message: EventMessage): void {
 		const { view } = this;
 		if (!view || message.run !== view.id) return;
+		this.#listen();
 		if (message.event.type === 'file') this.#keep(view, message.event);
 		if (message.event.type === 'ended') this.#finish();
 		this.#queue.push(message);
@@ -83,6 +88,20 @@ class Run {
 		const flush = () => this.#flush();
 		if (document.hidden) setTimeout(flush, HIDDEN_MS);
 		else requestAnimationFrame(flush);
+	}
+
+	/** Starts the wait for the next sign of life anew. */
+	#listen(): void {
+		clearTimeout(this.#watch);
+		const { view } = this;
+		if (!view || view.outcome) return;
+		this.#watch = setTimeout(() => {
+			trainer.request({ type: 'hello', version: PROTOCOL_VERSION }).then(
+				() => this.#listen(),
+				(error: unknown) =>
+					this.#receive({ run: view.id, seq: -1, time: Date.now(), event: { type: 'ended', outcome: 'failed', problem: toProblem(error, 'trainer') } })
+			);
+		}, SILENCE_MS);
 	}
 
 	#flush(): void {

@@ -13,7 +13,7 @@ import { fitPicture, flattenPicture } from '../picture/fit';
 import { loadPicture, loadSample, PictureError, type LoadedPicture, type Which } from '../picture/load';
 import { preferences } from '../settings/preferences.svelte';
 import { overlay, type Typed } from './fields';
-import { toProblem } from './trainer.svelte';
+import { MINI, toProblem, trainer } from './trainer.svelte';
 
 /** Pixels a side the family was trained at; the open model's own number takes its place. */
 export const RESOLUTION: Readonly<Record<ModelFamily, number>> = { mini: 128, sd15: 512, sdxl: 1024 };
@@ -77,6 +77,7 @@ class Draft {
 	take(recipe: Recipe): void {
 		this.typed = {};
 		this.recipe = structuredClone(recipe);
+		if (recipe.model.bundled && trainer.source.kind !== 'bundled') void trainer.choose(MINI);
 		void this.#takePictures();
 	}
 

@@ -2,11 +2,19 @@
  * The app's side of the trainer: connects once, says what adapter answered, keeps the one open model. The trainer itself (a worker with
  * the engine) is created on the first sign of use, so that a visit that only looks around loads none of it.
  */
-import type { AdapterSummary, EventMessage, ModelInfo, ModelSource, Problem, ReplyOf, Request, TrainerClient } from '../../service/protocol';
+import {
+	PROTOCOL_VERSION,
+	type AdapterSummary,
+	type EventMessage,
+	type ModelInfo,
+	type ModelSource,
+	type Problem,
+	type ReplyOf,
+	type Request,
+	type TrainerClient
+} from '../../service/protocol';
 import { appFile } from '../files';
 import { newId } from '../id';
-
-const PROTOCOL = 1;
 
 type Status = 'idle' | 'connecting' | 'ready' | 'failed';
 
@@ -52,7 +60,22 @@ class Trainer {
 	}
 
 	async request<R extends Request>(request: R): Promise<ReplyOf[R['type']]> {
-		return (await this.#connect()).request(request);
+		try {
+			return await (await this.#connect()).request(request);
+		} catch (error) {
+			if (toProblem(error, 'trainer').code === 'trainer.died') this.#forget();
+			throw error;
+		}
+	}
+
+	/** The worker is gone, its GPU and model with it: the next request makes a new one. */
+	#forget(): void {
+		this.#client = null;
+		this.#hello = null;
+		this.#opening = null;
+		this.status = 'idle';
+		this.adapter = null;
+		this.model = null;
 	}
 
 	subscribe(listener: (message: EventMessage) => void): () => void {
@@ -70,7 +93,7 @@ class Trainer {
 	async #ask(): Promise<boolean> {
 		this.status = 'connecting';
 		try {
-			const reply = await this.request({ type: 'hello', version: PROTOCOL });
+			const reply = await this.request({ type: 'hello', version: PROTOCOL_VERSION });
 			this.adapter = reply.adapter;
 			this.problem = reply.problem;
 			this.status = reply.adapter && reply.problem?.level !== 'error' ? 'ready' : 'failed';

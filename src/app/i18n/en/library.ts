@@ -9,6 +9,8 @@ export const library = {
 	failed: 'The library of this browser could not be read',
 	download: 'Download',
 	remove: 'Delete',
+	removeName: (name: string) => `Delete ${name}`,
+	others: (n: number) => (n === 1 ? 'One more file of this run' : `${n} more files of this run`),
 	removeSure: (name: string) => `Delete “${name}” from this browser? This cannot be undone.`,
 	removeYes: 'Delete',
 	removeNo: 'Keep',

@@ -47,6 +47,7 @@ export const run = {
 	overTime: 'Over time',
 	strip: 'Strength',
 	stripLead: 'The same seeds at each strength. Where the change is clear and the rest still stands lies the strength to use.',
+	stripSeedHead: 'Seed',
 	stripSeed: (seed: string) => `Seed ${seed}`,
 	stripCell: (seed: string, strength: string) => `Seed ${seed}, strength ${strength}`,
 	stripWaiting: 'not drawn yet',

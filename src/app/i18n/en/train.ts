@@ -12,6 +12,8 @@ export const train = {
 		drop: 'or drop it here',
 		other: 'Other file',
 		families: { mini: 'Mini (SD 1.5 layout)', sd15: 'Stable Diffusion 1.5', sdxl: 'SDXL' },
+		mismatch: (family: string, name: string) =>
+			`This recipe is for ${family}${name ? ` (${name})` : ''}. Choose such a model, or press a model above to take its own settings.`,
 		opening: 'Opening…',
 		download: 'Fetching from this site',
 		ready: 'Ready',

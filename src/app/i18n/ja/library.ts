@@ -11,6 +11,8 @@ export const library: (typeof en)['library'] = {
 	failed: 'このブラウザのライブラリを読めませんでした',
 	download: 'ダウンロード',
 	remove: '削除',
+	removeName: (name) => `${name} を削除`,
+	others: (n) => `この学習のほかのファイル ${n} 個`,
 	removeSure: (name) => `「${name}」をこのブラウザから削除しますか？元に戻せません。`,
 	removeYes: '削除する',
 	removeNo: '残す',

@@ -49,6 +49,7 @@ export const run: (typeof en)['run'] = {
 	overTime: '移り変わり',
 	strip: '強さ',
 	stripLead: '同じシードを強さごとに並べました。変化がはっきりして、ほかが崩れていないあたりが使いどころです。',
+	stripSeedHead: 'シード',
 	stripSeed: (seed) => `シード ${seed}`,
 	stripCell: (seed, strength) => `シード ${seed}、強さ ${strength}`,
 	stripWaiting: 'まだ描いていません',

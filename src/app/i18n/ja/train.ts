@@ -14,6 +14,8 @@ export const train: (typeof en)['train'] = {
 		drop: 'またはここにドロップ',
 		other: '別のファイル',
 		families: { mini: 'ミニ（SD 1.5 構造）', sd15: 'Stable Diffusion 1.5', sdxl: 'SDXL' },
+		mismatch: (family, name) =>
+			`このレシピは ${family}${name ? `（${name}）` : ''} 用です。その種類のモデルを選ぶか、上のモデルを押すとそのモデル用の設定に変わります。`,
 		opening: '開いています…',
 		download: 'このサイトから取得中',
 		ready: '準備完了',
