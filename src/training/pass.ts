@@ -124,6 +124,7 @@ async function loop(
 	const reporter = new LossReporter(options, step, program);
 	writeConstants(options, step, program);
 	await observer.probe(0);
+	reporter.meter.pause(0);
 	let skipped: Promise<number> | undefined;
 	let ended: PassResult['ended'] = 'done';
 	let k = 0;
@@ -156,17 +157,17 @@ async function rests(options: PassOptions, network: Network, observer: Observer,
 	const due = (every: number): boolean => every > 0 && k % every === 0;
 	if (due(options.probeEvery)) {
 		await observer.probe(k);
-		reporter.meter.pause();
+		reporter.meter.pause(k);
 	}
 	if (options.preview && due(options.preview.settings.every)) {
 		await observer.preview(k);
-		reporter.meter.pause();
+		reporter.meter.pause(k);
 	}
 	if (due(options.saveEvery) && !options.control.request) {
 		options.emit({ type: 'state', state: 'saving', pass: options.pass });
 		await options.save(await readNetwork(network), k);
 		options.emit({ type: 'state', state: 'training', pass: options.pass });
-		reporter.meter.pause();
+		reporter.meter.pause(k);
 	}
 }
 

@@ -26,9 +26,10 @@ export class ProgressMeter {
 		this.#lastTime = now();
 	}
 
-	/** Forgets the time since the last report: it went into compiling, a preview, saving. */
-	pause(): void {
+	/** Starts measuring the speed afresh after so many steps: the time before went into a probe, a preview, a file. */
+	pause(step: number): void {
 		this.#lastTime = this.now();
+		this.#lastStep = step;
 	}
 
 	/**

@@ -98,7 +98,7 @@ describe('progress', () => {
 		// 2 steps a second: 98 of this pass and 50 of twice the batch.
 		expect(second).toMatchObject({ step: 2, loss: 0, lossAverage: 0.9, stepsPerSecond: 2, etaSeconds: (98 + 100) / 2 });
 		time = 60_000;
-		meter.pause();
+		meter.pause(2);
 		time = 60_500;
 		expect(meter.report(3, [NaN], () => 0)[0]).toMatchObject({ lossAverage: 0.9, stepsPerSecond: 2 });
 	});
