@@ -73,13 +73,17 @@ async function run(client: TrainerClient, loaded: LoadedRecipe, folder: Folder, 
 	const { recipe, original, target } = loaded;
 	const { modelId } = await client.request({ type: 'openModel', source: await modelSource(loaded.modelFile) });
 	const ended = follow(client, folder, recipe.name, reporter);
+	let interrupted = false;
+	const stop = (): void => void client.request({ type: 'stop', run: RUN, save: true }).catch(() => undefined);
 	// A second Ctrl-C never gets here: it ends the process.
 	const release = context.onInterrupt(() => {
+		interrupted = true;
 		context.streams.err('\nStopping after this step and saving; Ctrl-C again leaves at once.\n');
-		void client.request({ type: 'stop', run: RUN, save: true }).catch(() => undefined);
+		stop();
 	});
 	try {
 		await client.request({ type: 'train', run: RUN, request: { recipe, modelId, original, target } });
+		if (interrupted) stop(); // it came before there was a run to stop
 		const { outcome, unsaved } = await ended;
 		return outcome === 'failed' || unsaved ? EXIT.failed : EXIT.done;
 	} finally {

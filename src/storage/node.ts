@@ -1,5 +1,5 @@
 /** The library's twin on a disk: a folder into which results are written, whole or not at all, and never over something older. */
-import { link, mkdir, open, rename, rm, unlink } from 'node:fs/promises';
+import { access, constants, link, mkdir, open, rename, rm, unlink } from 'node:fs/promises';
 import { basename, join, parse } from 'node:path';
 import { asStorageError, StorageError } from './errors';
 
@@ -37,10 +37,11 @@ async function claim(from: string, to: string): Promise<void> {
 	}
 }
 
-/** Makes the folder when needed. Errors: `StorageError`. */
+/** Makes the folder when needed; one that cannot be written to is refused now, not when the first result is there. Errors: `StorageError`. */
 export async function openFolder(path: string): Promise<Folder> {
 	try {
 		await mkdir(path, { recursive: true });
+		await access(path, constants.W_OK);
 	} catch (error) {
 		throw asStorageError(error, path);
 	}
