@@ -6,7 +6,7 @@
 import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
 import type { Recipe, SamplerKind, ModelFamily } from '../recipe/recipe';
 
-export type { MemoryEstimate, PassName, Picture, Problem, ProgressEvent, RunEvent, TrainState } from '../jobs/events';
+export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
 
 export const PROTOCOL_VERSION = 1;
 
