@@ -38,9 +38,7 @@ function blend(a: Picture, b: Picture, amount: number): Picture {
 }
 
 function noisy(picture: Picture, amount: number): Picture {
-	const data = picture.data.map((value, i) =>
-		i % 4 === 3 ? 255 : value + Math.sin(i * 12.9898) * 43758.5453 * 0 + (((i * 2654435761) >>> 24) - 128) * amount
-	);
+	const data = picture.data.map((value, i) => (i % 4 === 3 ? 255 : value + (((i * 2654435761) >>> 24) - 128) * amount));
 	return { ...picture, data };
 }
 
@@ -86,6 +84,7 @@ function* story({ recipe, original, target }: TrainRequest, until: string): Gene
 		if (until === 'training' && pass === 'difference') return;
 	}
 	yield { type: 'state', state: 'saving' };
+	yield { type: 'file', role: 'intermediate', name: `${recipe.name}_100s.safetensors`, step: 100, bytes: file(recipe) };
 	yield { type: 'file', role: 'result', name: `${recipe.name}.safetensors`, step: recipe.passes.difference.iterations, bytes: file(recipe) };
 	yield { type: 'state', state: 'sampling' };
 	for (const seed of recipe.preview.seeds) {
