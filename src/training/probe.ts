@@ -4,10 +4,11 @@
  * Rules
  * - Eight points: timesteps in the middle of eight equal parts of the pass's range, noise from a fixed seed. "base" is the same without the trained network
  *   (in pass 2: with the copier alone).
- * - Verdict: `collapsing` when the value is not finite, or above 1.5 × base, or above 2.5 × the best so far and above 0.7 × base; `converged` when it is below 0.6 × base and
+ * - Verdict: `collapsing` when the value is not finite, or above 1.5 × base twice in a row without falling, or above 2.5 × the best so far and above
+ *   0.7 × base, unless nothing better than base came before; `converged` when it is below 0.6 × base and
  *   the last four probes have not beaten the best before them by 3 %; `notYet` otherwise.
  *   Why these: a copier that reproduces its picture falls to a tenth or so of base on the mini model, to about half on SDXL, whose copier stays inexact; a run with too high a rate first
- *   falls and then climbs back over its start.
+ *   falls and then climbs back over its start. A large rate of AdamW may first overshoot and then come down (the mini model's default does): no alarm for that.
  */
 import { channelsLast, nvNormal } from '../diffusion/noise';
 import type { PassSettings } from '../recipe/recipe';
@@ -64,7 +65,10 @@ export function probeVerdict(base: number, values: readonly number[]): ProbeVerd
 	const now = values.at(-1);
 	if (now === undefined) return 'notYet';
 	const best = Math.min(...values.filter(Number.isFinite), Infinity);
-	if (!Number.isFinite(now) || now > 1.5 * base || (now > 2.5 * best && now > 0.7 * base)) return 'collapsing';
+	const last = values.at(-2) ?? 0;
+	const climbs = last > 1.5 * base && now >= last;
+	const climbsBack = best < 0.7 * base && now > 2.5 * best && now > 0.7 * base;
+	if (!Number.isFinite(now) || climbs || climbsBack) return 'collapsing';
 	const before = Math.min(...values.slice(0, -4));
 	const recent = Math.min(...values.slice(-4));
 	return values.length > 4 && now < 0.6 * base && recent > 0.97 * before ? 'converged' : 'notYet';

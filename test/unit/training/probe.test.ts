@@ -30,7 +30,9 @@ describe('verdict', () => {
 		['falling', 1, [0.8, 0.6, 0.4, 0.3, 0.2], 'notYet'],
 		['flat and low', 1, [0.5, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1], 'converged'],
 		['flat but high', 1, [0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 'notYet'],
-		['above its start', 1, [0.9, 1.6], 'collapsing'],
+		['above its start and rising', 1, [1, 1.6, 1.8], 'collapsing'],
+		['overshooting, then coming down', 1, [1, 2.2, 1.9], 'notYet'],
+		['once above its start', 1, [1, 1.6], 'notYet'],
 		['climbing back', 1, [0.5, 0.2, 0.1, 0.8], 'collapsing'],
 		['not a number', 1, [0.5, NaN], 'collapsing']
 	])('%s', (_, base, values, verdict) => {
