@@ -183,7 +183,7 @@ const overK = (terms: readonly GemmTerm[]): boolean => terms[0]?.bMode.kind === 
 function tileConditions(tile: Tile, terms: readonly GemmTerm[]): Record<string, boolean> {
 	if (tile.kind === 'tile') return {};
 	if (tile.kind === 'matrix') return { f16: true, subgroups: true, subgroup_matrix: true, b_over_k: overK(terms) };
-	return { lanes_on_m: tile.lanesOn === 'm', subgroups: tile.kind === 'lanes' };
+	return { lanes_on_m: tile.lanesOn === 'm', subgroups: tile.kind === 'lanes', lanes_4: tile.kind === 'lanes' && tile.lanes === 4 };
 }
 
 function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, number> {
@@ -193,7 +193,7 @@ function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, n
 		case 'matrix':
 			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, WM: tile.wm, WN: tile.wn, B_OVER_K: overK(terms) ? 1 : 0 };
 		case 'lanes':
-			return { SHARED: tile.shared };
+			return { LANES: tile.lanes, SHARED: tile.shared };
 		case 'fat':
 			return {
 				LANES_M: tile.lanesOn === 'm' ? tile.lanes : 1,

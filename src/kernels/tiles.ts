@@ -1,7 +1,7 @@
 /**
  * The shapes a gemm kernel can be built in, and which one fits a problem: a small table that a measurement may choose from.
  *
- * `lanes` kernels are for software adapters with subgroups of 8: an invocation owns 4 columns (or rows) and shares the other side with its subgroup.
+ * `lanes` kernels are for software adapters with subgroups of one size, 4 or 8: an invocation owns 4 columns (or rows) and shares the other side with its subgroup.
  * `fat` kernels are for other software adapters: one invocation holds 4·blocksM × 4·blocksN sums and reads storage directly; the lanes of a
  * vector lie along one side. `tile` kernels are for GPUs: a workgroup stages bm × bk and bk × bn through workgroup memory, each invocation holds tm × tn sums.
  * `matrix` kernels do the same for devices with subgroup matrices (tensor cores), a subgroup holding wm × wn sums; they take halves only.
@@ -20,9 +20,10 @@ export interface FatTile {
 export interface LanesTile {
 	readonly kind: 'lanes';
 	readonly name: string;
+	readonly lanes: 4 | 8;
 	/** The side that lanes own; the other is shared. */
 	readonly lanesOn: 'm' | 'n';
-	/** Rows or columns that all lanes share: 4, 8 or 16. */
+	/** Rows or columns that all lanes share: a multiple of the lanes. */
 	readonly shared: number;
 }
 
@@ -79,12 +80,25 @@ const staged = (bm: number, bn: number, bk: number, tm: number, tn: number): Sta
 	tn
 });
 
-export const FAT_TILES: readonly FatTile[] = [fat('n', 1, 1), fat('n', 2, 1), fat('m', 1, 1), fat('m', 1, 2)];
+export const FAT_TILES: readonly FatTile[] = [fat('n', 2, 1), fat('m', 1, 1)];
 
-const lanes = (lanesOn: 'm' | 'n', shared: number): LanesTile => ({ kind: 'lanes', name: `lanes-${lanesOn}-${shared}`, lanesOn, shared });
+const lanes = (count: 4 | 8, lanesOn: 'm' | 'n', shared: number): LanesTile => ({
+	kind: 'lanes',
+	name: `lanes${count}-${lanesOn}-${shared}`,
+	lanes: count,
+	lanesOn,
+	shared
+});
 
 /** Few on purpose: every shape is another variant to compile, and compilers for CPUs are slow. */
-export const LANES_TILES: readonly LanesTile[] = [lanes('n', 16), lanes('m', 16), lanes('m', 8)];
+export const LANES_TILES: readonly LanesTile[] = [
+	lanes(8, 'n', 16),
+	lanes(8, 'm', 16),
+	lanes(8, 'm', 8),
+	lanes(4, 'n', 16),
+	lanes(4, 'm', 16),
+	lanes(4, 'm', 8)
+];
 
 export const STAGED_TILES: readonly StagedTile[] = [
 	staged(128, 64, 16, 8, 8),
@@ -123,9 +137,8 @@ export function invocationsOf(tile: Tile): number {
 		case 'matrix':
 			return (tile.bm / tile.wm) * (tile.bn / tile.wn) * 32;
 		case 'fat':
-			return tile.lanes;
 		case 'lanes':
-			return 8;
+			return tile.lanes;
 	}
 }
 
@@ -136,7 +149,7 @@ export function coverOf(tile: Tile): { readonly rows: number; readonly columns: 
 		case 'matrix':
 			return { rows: tile.bm, columns: tile.bn };
 		case 'lanes':
-			return tile.lanesOn === 'm' ? { rows: 32, columns: tile.shared } : { rows: tile.shared, columns: 32 };
+			return tile.lanesOn === 'm' ? { rows: 4 * tile.lanes, columns: tile.shared } : { rows: tile.shared, columns: 4 * tile.lanes };
 		case 'fat':
 			return {
 				rows: tile.blocksM * 4 * (tile.lanesOn === 'm' ? tile.lanes : 1),
@@ -171,7 +184,10 @@ export function chooseTile(problem: Problem, target: Target): Tile {
 }
 
 function candidatesFor(problem: Problem, target: Target): readonly Tile[] {
-	if (target.software) return target.subgroupSize === 8 ? LANES_TILES : FAT_TILES;
+	if (target.software) {
+		const sharing = LANES_TILES.filter((tile) => tile.lanes === target.subgroupSize);
+		return sharing.length > 0 ? sharing : FAT_TILES;
+	}
 	const matrices = target.subgroupMatrix && problem.halves ? MATRIX_TILES.filter((tile) => fits(tile, target)) : [];
 	return matrices.length > 0 ? matrices : STAGED_TILES.filter((tile) => fits(tile, target));
 }
@@ -185,8 +201,8 @@ function costOf(tile: Tile, problem: Problem): number {
 	const groups = Math.ceil(problem.m / rows) * Math.ceil(problem.n / columns);
 	switch (tile.kind) {
 		case 'lanes':
-			// Per four steps of k: 16 multiply-adds per shared row, and 4 own quads and one shared quad per strip of 8 to load, 16 times as dear.
-			return groups * (16 * tile.shared + 16 * (4 + Math.ceil(tile.shared / 8)));
+			// Per four steps of k: 16 multiply-adds per shared row, and 4 own quads and one shared quad per strip to load, 16 times as dear.
+			return groups * (16 * tile.shared + 16 * (4 + tile.shared / tile.lanes));
 		case 'fat': {
 			const mine = 4 * (tile.lanesOn === 'm' ? tile.blocksM : tile.blocksN);
 			const shared = 4 * (tile.lanesOn === 'm' ? tile.blocksN : tile.blocksM);

@@ -33,10 +33,10 @@ describe('every mode, with the shapes the heuristic picks', () => {
 	test.each(Object.keys(GEMM_CASES))('f32: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, F32)).toBeLessThan(1);
 	});
-	test.each(ESSENTIAL)('halves: %s', async (name) => {
+	test.each(ESSENTIAL.slice(0, 4))('halves: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, F16)).toBeLessThan(1);
 	});
-	test.each(ESSENTIAL.slice(0, 3))('halves without shader-f16: %s', async (name) => {
+	test.each(ESSENTIAL.slice(0, 1))('halves without shader-f16: %s', async (name) => {
 		const gpu = await openTestGpu({ f16: false });
 		expect(gpu.f16).toBe(false);
 		expect(await excess(gpu, name, F16)).toBeLessThan(1);
@@ -44,21 +44,16 @@ describe('every mode, with the shapes the heuristic picks', () => {
 	});
 });
 
+/** Each variant costs the software adapter seconds to compile, so shapes and modes are not all multiplied with each other. */
 describe('every kernel shape', () => {
-	const pick: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES];
-	test.each(pick.map((tile) => [tile.name, tile] as const))('%s', async (_, tile) => {
+	const shapes: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES];
+	test.each(shapes.map((tile, i) => [tile.name, tile, ESSENTIAL[i % ESSENTIAL.length] ?? ''] as const))('%s', async (_, tile, name) => {
 		const gpu = await openTestGpu();
-		if (tile.kind === 'lanes' && gpu.subgroupSize !== 8) return;
-		for (const name of tile.kind === 'lanes' ? ESSENTIAL : [...ESSENTIAL.slice(0, 1), 'conv: gradient of the down factor']) {
-			expect(await excess(gpu, name, F32, { tile, split: 1 }), name).toBeLessThan(1);
-		}
+		if (tile.kind === 'lanes' && gpu.subgroupSize < tile.lanes) return;
+		expect(await excess(gpu, name, F32, { tile, split: 1 }), name).toBeLessThan(1);
 	});
-	test.each(ESSENTIAL)('staged, the reduction in slices: %s', async (name) => {
-		const tile = STAGED_TILES[3] as Tile;
-		expect(await excess(await openTestGpu(), name, MIXED, { tile, split: 3 })).toBeLessThan(1);
-	});
-	test.each(ESSENTIAL)('staged: %s', async (name) => {
-		expect(await excess(await openTestGpu(), name, F32, { tile: STAGED_TILES[2] as Tile, split: 1 })).toBeLessThan(1);
+	test.each(ESSENTIAL)('staged for GPUs, the reduction in slices, halves on the right: %s', async (name) => {
+		expect(await excess(await openTestGpu(), name, MIXED, { tile: STAGED_TILES[3] as Tile, split: 3 })).toBeLessThan(1);
 	});
 });
 
