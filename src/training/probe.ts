@@ -4,8 +4,8 @@
  * Rules
  * - Eight points: timesteps in the middle of eight equal parts of the pass's range, noise from a fixed seed. "base" is the same without the trained network
  *   (in pass 2: with the copier alone).
- * - Verdict: `collapsing` when the value is not finite, or above 1.5 × base twice in a row without falling, or above 2.5 × the best so far and above
- *   0.7 × base, unless nothing better than base came before; `converged` when it is below 0.6 × base and
+ * - Verdict: `collapsing` when the value is not finite, or above 1.5 × base twice in a row without falling, or, after having been below 0.7 × base,
+ *   above that again and above 2.5 × the best; `converged` when it is below 0.6 × base and
  *   the last four probes have not beaten the best before them by 3 %; `notYet` otherwise.
  *   Why these: a copier that reproduces its picture falls to a tenth or so of base on the mini model, to about half on SDXL, whose copier stays inexact; a run with too high a rate first
  *   falls and then climbs back over its start. A large rate of AdamW may first overshoot and then come down (the mini model's default does): no alarm for that.
