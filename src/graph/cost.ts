@@ -3,8 +3,8 @@
  * counted exactly; the rest by a small number of operations per element, which is enough to see that they are not what takes time.
  */
 import type { GemmOp, Graph, Op, Value } from './ir';
-import { readsOf, writesOf } from './operands';
-import { batchOf, bytesOf, channelsOf, elementsOf, rowsPerItem } from './shape';
+import { writesOf } from './operands';
+import { batchOf, channelsOf, elementsOf, rowsPerItem } from './shape';
 
 export type Family = 'gemm' | 'conv' | 'norm' | 'attention' | 'pointwise' | 'noise' | 'loss';
 
@@ -80,11 +80,6 @@ export function flopsOf(op: Op): number {
 		default:
 			return writesOf(op).reduce((sum, value) => sum + elementsOf(value.shape), 0);
 	}
-}
-
-/** Bytes that must move at least once. */
-export function bytesMoved(op: Op): number {
-	return [...new Set([...readsOf(op), ...writesOf(op)])].reduce((sum, value) => sum + bytesOf(value), 0);
 }
 
 export function totalFlops(graph: Graph): number {

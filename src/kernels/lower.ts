@@ -41,5 +41,5 @@ function lowerWith<T extends OpType>(
 	const type: T = op.type;
 	const lowering = lowerings[type];
 	if (!lowering) throw new Error(`No kernel computes '${type}'.`);
-	return lowering(op as Extract<Op, { type: typeof type }>, target);
+	return lowering(op, target);
 }

@@ -20,7 +20,6 @@ export const bytesOf = (slot: Slot): number => elementsOf(slot) * elementBytes(s
 
 export const read = (slot: Slot): Binding => ({ slot, access: 'read' });
 export const write = (slot: Slot): Binding => ({ slot, access: 'write' });
-export const readWrite = (slot: Slot): Binding => ({ slot, access: 'readWrite' });
 
 /** `{ f16, x_half: …, … }` for the named bindings. */
 export function halves(target: Target, named: Readonly<Record<string, { readonly dtype: DType }>>): Record<string, boolean> {

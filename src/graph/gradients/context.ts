@@ -3,7 +3,7 @@
  * what several uses give to the same value is summed when the value's own operation is reached.
  */
 import type { Emitter } from '../emitter';
-import type { Op, Scale, Value } from '../ir';
+import type { Scale, Value } from '../ir';
 
 export interface GradientContext {
 	readonly emitter: Emitter;
@@ -19,5 +19,3 @@ export interface GradientContext {
 	/** For operands that are frozen by design: an error if a parameter hides behind them. */
 	refuse(value: Value, why: string): void;
 }
-
-export type GradientRule<O extends Op> = (op: O, dy: Value, context: GradientContext) => void;
