@@ -1,6 +1,7 @@
 /**
  * GPU memory of a run before anything is allocated: the very graphs of both passes are built, lowered and planned, only no buffer is made.
  * Counts what the `memory` event of a pass reports: weights, the step's and the observer's programs, the factors and the optimizer's state.
+ * How much memory a GPU has, WebGPU does not tell; how much one array may have, it does, and a run that needs more is refused here.
  */
 import { latentFactor } from '../diffusion/config';
 import { unetConstants } from '../diffusion/unet-layout';
@@ -19,6 +20,7 @@ import { buildForward } from '../training/sample';
 import { buildStep } from '../training/step';
 import type { MemoryEstimate, PassName } from './events';
 import type { OpenModel, Storage } from './model';
+import { errorProblem, ProblemError } from './problem';
 
 export interface RunEstimate {
 	memory: Record<PassName, MemoryEstimate>;
@@ -56,6 +58,7 @@ function programBytes(gpu: Gpu, graph: Graph, gradients: ReadonlySet<Slot>, hist
 	const target = targetOf(gpu);
 	const steps = graph.ops.flatMap((op) => lower(op, target));
 	const planned = (slot: Slot): boolean => ('scratch' in slot || slot.kind === 'intermediate') && !gradients.has(slot);
+	checkBindings(gpu, Math.max(...steps.flatMap(({ bindings }) => bindings.map(({ slot }) => slotBytes(slot)))));
 	const { arenas } = planMemory(traffic(steps, planned), slotBytes, {
 		alignment: ALIGNMENT,
 		maxArenaBytes: Math.min(gpu.limits.maxBufferSize, MAX_ARENA),
@@ -64,6 +67,16 @@ function programBytes(gpu: Gpu, graph: Graph, gradients: ReadonlySet<Slot>, hist
 	const inputs = graph.values.filter(({ kind }) => kind === 'input').reduce((sum, value) => alignUp(sum + slotBytes(value), ALIGNMENT), 0);
 	const rings = history.reduce((sum, value) => sum + slotBytes(value) * HISTORY_RUNS, 0);
 	return { arenas: arenas.reduce((a, b) => a + b, 0), small: inputs + 256 * (steps.length + 1) + rings, dispatches: steps.length };
+}
+
+/** Every array is bound as a whole. @throws ProblemError when the largest is more than this GPU can bind */
+function checkBindings(gpu: Gpu, largest: number): void {
+	const limit = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+	if (largest <= limit) return;
+	const megabytes = (bytes: number): number => Math.round((10 * bytes) / 2 ** 20) / 10;
+	const [needed, most] = [megabytes(largest), megabytes(limit)];
+	const message = `One array of this run takes ${needed} MB, but this GPU can handle at most ${most} MB at once. Use smaller pictures, a smaller batch or half storage.`;
+	throw new ProblemError(errorProblem('gpu.binding', 'gpu', message, { needed, limit: most }));
 }
 
 function factorBytes(plan: NetworkPlan): number {
@@ -107,7 +120,7 @@ function resultBytes(model: OpenModel, recipe: Recipe): number {
 	return numbers * (recipe.saving.precision === 'f16' ? 2 : 4) + modules.length * 3 * 110;
 }
 
-/** @param picture pixels of the training pictures */
+/** @param picture pixels of the training pictures @throws ProblemError `gpu.binding` when this GPU cannot run it */
 export function estimateRun(gpu: Gpu, model: OpenModel, recipe: Recipe, picture: { width: number; height: number }): RunEstimate {
 	const factor = latentFactor(model.checkpoint.config.vae);
 	const size = { height: picture.height / factor, width: picture.width / factor };

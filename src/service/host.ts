@@ -6,7 +6,7 @@ import { blobSource } from '../formats/source';
 import { GpuError, type Gpu } from '../gpu/gpu';
 import { estimateRun } from '../jobs/estimate';
 import { openModel, type OpenModel } from '../jobs/model';
-import { errorProblem } from '../jobs/problem';
+import { errorProblem, ProblemError } from '../jobs/problem';
 import { checkRun, runDifference } from '../jobs/runner';
 import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
@@ -139,11 +139,16 @@ class Host implements TrainerHost {
 	/** With errors in the request there is nothing to plan; then the problems are the answer and all numbers are 0. */
 	async #estimate(given: TrainRequest): Promise<ReplyOf['estimate']> {
 		const { problems, model, request } = this.#check(given);
-		if (problems.some(({ level }) => level === 'error')) {
-			const none = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
-			return { problems, memory: { copier: none, difference: none }, dispatches: 0, fileBytes: 0 };
+		const none = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
+		const nothing = { memory: { copier: none, difference: none }, dispatches: 0, fileBytes: 0 };
+		if (problems.some(({ level }) => level === 'error')) return { problems, ...nothing };
+		const gpu = await this.#openGpu();
+		try {
+			return { problems, ...estimateRun(gpu, model, request.recipe, request.original) };
+		} catch (error) {
+			if (!(error instanceof ProblemError)) throw error;
+			return { problems: [...problems, error.problem], ...nothing };
 		}
-		return { problems, ...estimateRun(await this.#openGpu(), model, request.recipe, request.original) };
 	}
 
 	async #train(run: RunId, given: TrainRequest): Promise<null> {
@@ -152,6 +157,7 @@ class Host implements TrainerHost {
 		const error = problems.find(({ level }) => level === 'error');
 		if (error) throw new ServiceError(error);
 		const gpu = await this.#openGpu();
+		estimateRun(gpu, model, request.recipe, request.original); // refuses what this GPU cannot run
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
 		const { recipe, original, target } = request;

@@ -180,6 +180,41 @@ describe('the host', () => {
 		expect(Math.abs(taken.allocated - memory.copier.total) / taken.allocated).toBeLessThan(0.01);
 	});
 
+	it('refuses a run that needs more than the GPU can bind, before it begins', async () => {
+		const opened = open({
+			async openGpu() {
+				const gpu = await openGpu(await dawn(['backend=null']), { onError: () => undefined });
+				const limits: Record<string, number> = {};
+				for (const name in gpu.limits) limits[name] = Number(Reflect.get(gpu.limits, name));
+				return { ...gpu, limits: { ...limits, maxStorageBufferBindingSize: 2 ** 18 } as unknown as GPUSupportedLimits };
+			}
+		});
+		const request = await ready(opened);
+		const { problems, memory } = await opened.client.request({ type: 'estimate', request });
+		expect(problems).toMatchObject([{ level: 'error', code: 'gpu.binding', values: { limit: 0.3 } }]);
+		expect(memory.copier.total).toBe(0);
+		expect(await problemOf(opened.client.request({ type: 'train', run: 'r', request }))).toMatchObject({ code: 'gpu.binding' });
+		expect(opened.events).toEqual([]);
+	});
+
+	it('says so when the GPU has no room', async () => {
+		const opened = open({
+			async openGpu() {
+				const gpu = await openGpu(await dawn(['backend=null']), { onError: () => undefined });
+				// Every scope reports what a full GPU reports.
+				gpu.device.popErrorScope = () => Promise.resolve({ message: 'out of memory' } as GPUError);
+				return gpu;
+			}
+		});
+		const request = await ready(opened);
+		await opened.client.request({ type: 'train', run: 'r', request });
+		expect(await opened.ended('r')).toMatchObject({
+			outcome: 'failed',
+			problem: { code: 'gpu.memory', message: expect.stringMatching(/smaller batch.*close other programs/) as string }
+		});
+		expect(opened.events.some(({ event }) => event.type === 'state' && event.state === 'training')).toBe(false);
+	});
+
 	it('refuses what cannot work before anything is spent', async () => {
 		const opened = open();
 		const request = await ready(opened);
