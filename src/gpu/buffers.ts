@@ -40,6 +40,13 @@ export async function allocate(gpu: Gpu, label: string, bytes: number, usage: GP
 	return buffer;
 }
 
+/** Resolves when the GPU has taken in everything written so far, so that copies waiting for it do not pile up in memory. */
+export async function settle(gpu: Gpu): Promise<void> {
+	gpu.device.queue.submit([]);
+	await gpu.device.queue.onSubmittedWorkDone();
+	gpu.check();
+}
+
 /** `offset` and the byte length must be multiples of 4. */
 export function upload(gpu: Gpu, buffer: GPUBuffer, offset: number, data: ArrayBufferView): void {
 	for (let done = 0; done < data.byteLength; done += SLICE) {
@@ -61,6 +68,9 @@ export async function readBuffer(gpu: Gpu, buffer: GPUBuffer, offset: number, by
 		staging.unmap();
 		gpu.check();
 		return copy;
+	} catch (cause) {
+		gpu.check();
+		throw cause instanceof GpuError ? cause : new GpuError('lost', `The GPU gave nothing back: ${cause instanceof Error ? cause.message : String(cause)}`);
 	} finally {
 		staging.destroy();
 	}

@@ -6,7 +6,7 @@
  */
 import { readBuffer } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
-import { encodeCopy, encodeDispatch, type Ready } from './program';
+import { encodeCopy, encodeDispatch, type Ready } from './encode';
 
 export interface Timing {
 	readonly family: string;

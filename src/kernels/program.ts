@@ -4,8 +4,8 @@
  * Rules: a run only writes one 256-byte block of scalars (and the inputs that changed) and re-encodes the list; what the plan says is what
  * is allocated; nothing is read back in the hot loop except on demand.
  */
-import { ALIGNMENT, alignUp, allocate, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
-import type { Gpu } from '../gpu/gpu';
+import { ALIGNMENT, allocate, formatBytes, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
+import { GpuError, type Gpu } from '../gpu/gpu';
 import { pipelinesOf } from '../gpu/pipelines';
 import type { Graph, Op, Value } from '../graph/ir';
 import { planMemory } from '../graph/plan';
@@ -14,6 +14,7 @@ import type { Dispatch, Slot, Target } from './dispatch';
 import type { FactorStore } from './factors';
 import { lower, targetOf } from './lower';
 import { elementsOf } from './lowering';
+import { encodeCopy, encodeDispatch, type Ready } from './encode';
 import { profileSteps, type Timing } from './profile';
 import { findExternal, isCopy, separate, slotBytes, slotName, traffic, type Home, type Step } from './residency';
 import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
@@ -58,11 +59,6 @@ export interface Program {
 	profile(scalars?: Readonly<Record<string, number>>): Promise<Timing[]>;
 	destroy(): void;
 }
-
-/** A step with everything WebGPU needs. */
-export type Ready =
-	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup; readonly paramOffset: number }
-	| { readonly from: Home; readonly to: Home; readonly bytes: number; readonly label: string };
 
 const SCALAR_BYTES = 256;
 const PARAM_BYTES = 256;
@@ -148,6 +144,12 @@ function homeOf(homes: ReadonlyMap<Slot, Home>, slot: Slot): Home {
 	return home;
 }
 
+function bindable(gpu: Gpu, label: string, slot: Slot, home: Home): Home {
+	const limit = gpu.limits.maxStorageBufferBindingSize;
+	if (home.bytes <= limit) return home;
+	throw new GpuError('memory', `${label}: ${slotName(slot)} has ${formatBytes(home.bytes)}, but this GPU lets a kernel see ${formatBytes(limit)} at most.`);
+}
+
 /** All parameter blocks in one buffer, equal ones shared; `offsets[i]` belongs to step i. */
 function packAll(steps: readonly Step[]): { data: Uint8Array<ArrayBuffer>; offsets: number[] } {
 	const known = new Map<string, number>();
@@ -183,7 +185,7 @@ async function prepare(
 	const ready = await Promise.all(
 		steps.map(async (step, index): Promise<Ready> => {
 			if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
-			const places = step.bindings.map((binding) => homeOf(homes, binding.slot));
+			const places = step.bindings.map((binding) => bindable(gpu, step.label, binding.slot, homeOf(homes, binding.slot)));
 			const access: ('read' | 'read_write' | undefined)[] = [];
 			step.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' && !places[i]?.writable ? 'read' : 'read_write'));
 			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access });
@@ -333,15 +335,4 @@ class CompiledProgram implements Program {
 	#recordHistory(encoder: GPUCommandEncoder): void {
 		for (const { from, ring, stride } of this.history) encoder.copyBufferToBuffer(from.buffer, from.offset, ring, (this.#runs % HISTORY_RUNS) * stride, stride);
 	}
-}
-
-export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>, uniforms: GPUBindGroup): void {
-	pass.setPipeline(item.pipeline);
-	pass.setBindGroup(0, item.group);
-	pass.setBindGroup(1, uniforms, [item.paramOffset]);
-	pass.dispatchWorkgroups(item.step.workgroups[0], item.step.workgroups[1], item.step.workgroups[2]);
-}
-
-export function encodeCopy(encoder: GPUCommandEncoder, item: Exclude<Ready, { step: Dispatch }>): void {
-	encoder.copyBufferToBuffer(item.from.buffer, item.from.offset, item.to.buffer, item.to.offset, Math.min(item.bytes, alignUp(item.from.bytes, 4)));
 }

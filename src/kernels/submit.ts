@@ -54,15 +54,22 @@ export class Submitter {
 		const { queue } = this.gpu.device;
 		const started = performance.now();
 		queue.submit([commands]);
-		const done = queue.onSubmittedWorkDone().then(() => {
-			const now = performance.now();
-			const took = now - Math.max(started, this.#lastDone);
-			this.#lastDone = now;
-			const at = this.#waiting.indexOf(done);
-			if (at >= 0) void this.#waiting.splice(at, 1);
-			if (estimate > 1) this.correction += 0.2 * (Math.min(100, Math.max(0.01, took / estimate)) - this.correction);
-		});
+		// A lost device rejects; `gpu.check()` tells of it, so here it only ends the wait.
+		const done = queue
+			.onSubmittedWorkDone()
+			.then(() => this.#measure(started, estimate))
+			.catch(() => undefined)
+			.then(() => {
+				this.#waiting.splice(this.#waiting.indexOf(done), 1);
+			});
 		this.#waiting.push(done);
+	}
+
+	#measure(started: number, estimate: number): void {
+		const now = performance.now();
+		const took = now - Math.max(started, this.#lastDone);
+		this.#lastDone = now;
+		if (estimate > 1) this.correction += 0.2 * (Math.min(100, Math.max(0.01, took / estimate)) - this.correction);
 	}
 
 	get full(): boolean {

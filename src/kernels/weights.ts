@@ -5,7 +5,7 @@
  * never exceeds what one binding may cover. All weights are stored in one type, halves or f32, converted here when they come in the other.
  */
 import { floatsToHalves, halvesToFloats } from '../formats/half';
-import { ALIGNMENT, alignUp, allocate, readBuffer, upload } from '../gpu/buffers';
+import { ALIGNMENT, alignUp, allocate, readBuffer, settle, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 
 export interface StoredTensor {
@@ -17,6 +17,9 @@ export interface StoredTensor {
 
 const CHUNK = 32 << 20;
 
+/** Bytes uploaded before waiting for the GPU to take them: a checkpoint of gigabytes must not wait in memory. */
+const IN_FLIGHT = 128 << 20;
+
 interface Chunk {
 	readonly size: number;
 	used: number;
@@ -26,6 +29,7 @@ interface Chunk {
 export class WeightStore {
 	readonly #tensors = new Map<string, StoredTensor>();
 	readonly #chunks: Chunk[] = [];
+	#unsettled = 0;
 
 	constructor(
 		readonly gpu: Gpu,
@@ -59,6 +63,10 @@ export class WeightStore {
 			upload(this.gpu, buffer, offset, padded);
 		}
 		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape] });
+		this.#unsettled += bytes;
+		if (this.#unsettled < IN_FLIGHT) return;
+		this.#unsettled = 0;
+		await settle(this.gpu);
 	}
 
 	get(name: string): StoredTensor | undefined {

@@ -46,13 +46,13 @@ describe('every mode, with the shapes the heuristic picks', () => {
 
 /** Each variant costs the software adapter seconds to compile, so shapes and modes are not all multiplied with each other. */
 describe('every kernel shape', () => {
-	const shapes: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES];
+	const shapes: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES.filter((_, i) => i === 0 || i >= 5)];
 	test.each(shapes.map((tile, i) => [tile.name, tile, ESSENTIAL[i % ESSENTIAL.length] ?? ''] as const))('%s', async (_, tile, name) => {
 		const gpu = await openTestGpu();
 		if (tile.kind === 'lanes' && gpu.subgroupSize < tile.lanes) return;
 		expect(await excess(gpu, name, F32, { tile, split: 1 }), name).toBeLessThan(1);
 	});
-	test.each(ESSENTIAL)('staged for GPUs, the reduction in slices, halves on the right: %s', async (name) => {
+	test.each(ESSENTIAL.slice(0, 5))('staged for GPUs, the reduction in slices, halves on the right: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, MIXED, { tile: STAGED_TILES[3] as Tile, split: 3 })).toBeLessThan(1);
 	});
 });

@@ -1,6 +1,7 @@
 /** Programs: inputs, scalars, history, gradients in place, copies, the memory plan and the errors people will meet. */
 import { describe, expect, test } from 'vitest';
-import { GpuError } from '../../../src/gpu/gpu';
+import { GpuError, openGpu } from '../../../src/gpu/gpu';
+import { dawn } from '../../../src/gpu/node';
 import { pipelinesOf } from '../../../src/gpu/pipelines';
 import { shaderText } from '../../../src/gpu/shaders';
 import { allocate, readBuffer, upload } from '../../../src/gpu/buffers';
@@ -111,6 +112,20 @@ describe('a program', () => {
 		program.destroy();
 		factors.destroy();
 		weights.destroy();
+	});
+
+	test('says that the device was lost, also to readers', async () => {
+		const gpu = await openGpu(await dawn(['backend=null']));
+		const b = new GraphBuilder({ storage: 'f32' });
+		const x = b.input('x', [4, 4]);
+		const y = b.scale(x, { factor: 3 });
+		const bench = await prepareGraph(gpu, b.finish([y]), new Map([[x, new Float32Array(16)]]));
+		await bench.program.run();
+		gpu.device.destroy();
+		await gpu.lost;
+		await expect(bench.program.run()).rejects.toMatchObject({ code: 'lost' });
+		await expect(bench.program.read(y)).rejects.toMatchObject({ code: 'lost' });
+		await expect(bench.program.idle()).rejects.toMatchObject({ code: 'lost' });
 	});
 
 	test('names what a graph lacks', async () => {

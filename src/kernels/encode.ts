@@ -1,0 +1,21 @@
+/**
+ * Steps with everything WebGPU needs, and how one is recorded.
+ */
+import type { Dispatch } from './dispatch';
+import type { Home } from './residency';
+
+/** A step with everything WebGPU needs. */
+export type Ready =
+	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup; readonly paramOffset: number }
+	| { readonly from: Home; readonly to: Home; readonly bytes: number; readonly label: string };
+
+export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>, uniforms: GPUBindGroup): void {
+	pass.setPipeline(item.pipeline);
+	pass.setBindGroup(0, item.group);
+	pass.setBindGroup(1, uniforms, [item.paramOffset]);
+	pass.dispatchWorkgroups(item.step.workgroups[0], item.step.workgroups[1], item.step.workgroups[2]);
+}
+
+export function encodeCopy(encoder: GPUCommandEncoder, item: Exclude<Ready, { step: Dispatch }>): void {
+	encoder.copyBufferToBuffer(item.from.buffer, item.from.offset, item.to.buffer, item.to.offset, item.bytes);
+}
