@@ -1,0 +1,43 @@
+/** What the service can say about files, LoRAs and the GPU is said in Japanese too, under the very codes it uses. */
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { problemsJa } from '../../../src/app/i18n/ja/problems';
+
+const source = (path: string): Promise<string> => readFile(new URL(`../../../src/${path}`, import.meta.url), 'utf8');
+/** The members of the first string union behind `type NAME =` or `code:`. */
+const union = (text: string, after: RegExp): string[] => {
+	const start = text.search(after);
+	const body = text.slice(start, text.indexOf(/\bcode: /.test(text.slice(start, start + 20)) ? ',' : ';', start));
+	return [...body.matchAll(/'([\w.-]+)'/g)].map(([, code]) => code ?? '');
+};
+
+describe('Japanese', () => {
+	it.each([
+		['formats/error.ts', /type FormatErrorCode/, 'file.', 30],
+		['gpu/gpu.ts', /readonly code: 'unavailable'/, 'gpu.', 5],
+		['lora/error.ts', /type LoraErrorCode/, '', 9],
+		['storage/errors.ts', /type StorageCode/, '', 5]
+	])('covers %s', async (path, after, prefix, least) => {
+		const codes = union(await source(path), after).map((code) => prefix + code);
+		expect(codes.length).toBeGreaterThanOrEqual(least);
+		expect(codes.filter((code) => !(code in problemsJa))).toEqual([]);
+	});
+
+	it('covers the host, the runner and the checks', async () => {
+		const files = [
+			'service/host.ts',
+			'service/runs.ts',
+			'service/platform.ts',
+			'service/inspect.ts',
+			'service/client.ts',
+			'jobs/check.ts',
+			'jobs/sampling.ts',
+			'jobs/estimate.ts',
+			'training/pass.ts'
+		];
+		const texts = (await Promise.all(files.map(source))).join('\n');
+		const codes = [...texts.matchAll(/'((?:pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(([, code]) => code ?? '');
+		expect(codes.length).toBeGreaterThan(20);
+		expect([...new Set(codes)].filter((code) => !(code in problemsJa))).toEqual([]);
+	});
+});
