@@ -26,7 +26,7 @@ export default defineConfig(({ isSsrBuild }) => ({
 	},
 	test: {
 		projects: [
-			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 60_000 } },
+			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 180_000 } },
 			{ extends: true, test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, fileParallelism: false } },
 			{
 				extends: true,

@@ -38,14 +38,14 @@ const STAGES = [
 		quiet: true
 	},
 	{ name: 'unused', commands: [tool('knip/bin/knip.js')], minutes: 3, quiet: true },
-	vitest('unit', 8),
-	vitest('gpu', 12),
+	vitest('unit', 12),
+	vitest('gpu', 20),
 	{
 		name: 'build',
 		commands: [tool('vite/bin/vite.js', 'build', '--logLevel', 'warn'), tool('vite/bin/vite.js', 'build', '--logLevel', 'warn', '--ssr', 'src/helper/cli.ts')],
 		minutes: 4
 	},
-	vitest('e2e', 10, 'build')
+	vitest('e2e', 15, 'build')
 ];
 
 /** @param {string[]} command @param {number} minutes @param {boolean} quiet @returns {Promise<{ ok: boolean, output: string }>} */
