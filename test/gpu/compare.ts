@@ -82,7 +82,7 @@ export class Case {
 	}
 }
 
-export interface Compared {
+interface Compared {
 	readonly actual: Float32Array;
 	readonly expected: Float64Array;
 	readonly error: number;
