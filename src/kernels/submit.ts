@@ -60,7 +60,7 @@ export class Submitter {
 			.then(() => this.#measure(started, estimate))
 			.catch(() => undefined)
 			.then(() => {
-				this.#waiting.splice(this.#waiting.indexOf(done), 1);
+				void this.#waiting.splice(this.#waiting.indexOf(done), 1);
 			});
 		this.#waiting.push(done);
 	}
