@@ -58,8 +58,8 @@ function passes(family: ModelFamily): Recipe['passes'] {
 	if (family === 'mini') {
 		const mini = { convRank: 0, convAlpha: 0, batch: 2, minSnrGamma: 0 };
 		return {
-			copier: passSettings(adamw(), { ...mini, rank: 16, alpha: 16, iterations: 300, learningRate: 5e-3, seed: 11 }),
-			difference: passSettings(adamw(), { ...mini, rank: 4, alpha: 4, iterations: 150, learningRate: 3e-3, seed: 12 })
+			copier: passSettings(adamw(), { ...mini, rank: 16, alpha: 16, iterations: 300, learningRate: 5e-3, seed: 31 }),
+			difference: passSettings(adamw(), { ...mini, rank: 4, alpha: 4, iterations: 150, learningRate: 3e-3, seed: 32 })
 		};
 	}
 	const full = { batch: 1, minSnrGamma: 5, iterations: 1000, learningRate: 5e-5, seed: 1111 };
