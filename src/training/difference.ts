@@ -19,6 +19,7 @@ import { loraMetadata } from '../lora/metadata';
 import { selectModules } from '../lora/modules';
 import type { NetworkModule } from '../lora/modules';
 import type { Recipe } from '../recipe/recipe';
+import { denoisingObjective } from './denoising';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { frozenNetwork, readNetwork } from './network';
 import type { NetworkPlan } from './network';
@@ -101,20 +102,36 @@ export async function trainDifference(options: DifferenceOptions): Promise<Diffe
 		const bytes = await saveLora(modules, { family: options.config.family, precision: recipe.saving.precision, metadata });
 		emit({ type: 'file', role, name: `${name}.safetensors`, step: steps, bytes: bytes.slice().buffer });
 	};
-	const run = async (pass: PassName, rest: Pick<PassOptions, 'latent' | 'frozen' | 'later' | 'saveEvery'>): Promise<PassResult> => {
+	const run = async (pass: PassName, rest: Pick<PassOptions, 'frozen' | 'later' | 'saveEvery'> & { latent: Float32Array }): Promise<PassResult> => {
 		const save = saver(pass);
+		const plan = networkPlan(options.config, recipe, pass);
+		const settings = recipe.passes[pass];
+		const seed = seeds[pass];
+		const { latent, frozen, later, saveEvery } = rest;
+		const objective = denoisingObjective({
+			config: options.config.unet,
+			storage: options.weights.storage,
+			settings,
+			seed,
+			latent,
+			height: latents.height,
+			width: latents.width,
+			conditioning: options.conditioning,
+			frozen,
+			trained: plan
+		});
 		const result = await trainPass({
-			...rest,
+			frozen,
+			later,
+			saveEvery,
+			objective,
 			gpu,
 			weights: options.weights,
 			config: options.config.unet,
 			pass,
-			settings: recipe.passes[pass],
-			seed: seeds[pass],
-			height: latents.height,
-			width: latents.width,
-			conditioning: options.conditioning,
-			plan: networkPlan(options.config, recipe, pass),
+			settings,
+			seed,
+			plan,
 			probeEvery: recipe.probe.every,
 			preview: options.preview && { ...options.preview, settings: recipe.preview, spacing: ddimSpacing(options.config.family) },
 			save: (modules, step) => save(modules, step, 'intermediate'),

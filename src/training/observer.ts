@@ -4,6 +4,7 @@
  */
 import type { Picture, PassName, TrainingControl, TrainingEvent } from './events';
 import type { Network } from './network';
+import type { ProbeSource } from './objective';
 import { probeLoss, probePoints, probeVerdict } from './probe';
 import type { ProbePoints } from './probe';
 import { Denoiser, sampleLatents } from './sample';
@@ -31,10 +32,7 @@ export interface ObserverOptions {
 	readonly config: UnetConfig;
 	readonly pass: PassName;
 	readonly settings: PassSettings;
-	readonly latent: Float32Array;
-	readonly height: number;
-	readonly width: number;
-	readonly conditioning: Conditioning;
+	readonly source: ProbeSource;
 	readonly frozen: readonly Network[];
 	readonly network: Network;
 	readonly probeEvery: number;
@@ -62,7 +60,8 @@ export class Observer {
 	) {}
 
 	static async create(options: ObserverOptions): Promise<Observer> {
-		const { gpu, weights, config, frozen, network, height, width, settings, latent } = options;
+		const { gpu, weights, config, frozen, network, settings } = options;
+		const { height, width, latent } = options.source;
 		const points = probePoints(latent, { height, width, channels: config.inChannels }, settings);
 		const needed = needsObserver(options.probeEvery, options.preview?.settings.every ?? 0);
 		const denoiser = needed
@@ -78,9 +77,9 @@ export class Observer {
 
 	/** Measures and reports; at step 0 the base. */
 	async probe(step: number): Promise<void> {
-		const { frozen, pass, probeEvery, emit } = this.options;
+		const { frozen, pass, probeEvery, source, emit } = this.options;
 		if (probeEvery === 0 || !this.denoiser) return;
-		const now = await this.#measure(this.denoiser, [...frozen.map(() => 1), step === 0 ? 0 : 1]);
+		const now = await this.#measure(this.denoiser, [...frozen.map(() => 1), step === 0 ? 0 : source.multiplier]);
 		if (step === 0) this.#base = now;
 		else this.#values.push(now);
 		emit({ type: 'probe', pass, step, base: this.#base, now, verdict: probeVerdict(this.#base, this.#values) });
@@ -122,7 +121,7 @@ export class Observer {
 		const prediction = await denoiser.predict(
 			points.noised,
 			points.t,
-			points.t.map(() => options.conditioning),
+			points.t.map(() => options.source.conditioning),
 			strengths
 		);
 		return probeLoss(points, prediction, options.settings.loss);

@@ -1,5 +1,5 @@
 /**
- * One pass: builds the step, runs the loop, reports.
+ * One pass: compiles the objective's steps, runs the loop, reports.
  *
  * Rules
  * - The host never waits for the GPU inside the loop, except where the submitter holds it back: losses come out of a ring every few steps while further steps are
@@ -21,16 +21,12 @@ import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { LossScaler } from './loss-scale';
 import { freshNetwork, readNetwork } from './network';
 import type { Network, NetworkPlan } from './network';
-import { drawStep } from './noising';
-import type { StepDraw } from './noising';
+import type { Objective } from './objective';
 import { Observer } from './observer';
 import type { PreviewOptions } from './observer';
 import { ProgressMeter } from './progress';
 import type { PassLength } from './progress';
-import type { Conditioning } from './sample';
 import { learningRateAt } from './schedule';
-import { buildStep, TOKENS } from './step';
-import type { TrainingStep } from './step';
 
 const CHECK_EVERY = 10;
 /** Slow adapters report more often than every CHECK_EVERY steps. */
@@ -44,12 +40,10 @@ export interface PassOptions {
 	readonly settings: PassSettings;
 	/** Not -1. */
 	readonly seed: number;
-	/** `[h, w, 4]`, scaled. */
-	readonly latent: Float32Array;
-	readonly height: number;
-	readonly width: number;
-	readonly conditioning: Conditioning;
+	readonly objective: Objective;
+	/** Networks in force beside the trained one. */
 	readonly frozen: readonly Network[];
+	/** What is trained; the objective's gradients belong to its factors. */
 	readonly plan: NetworkPlan;
 	readonly later: readonly PassLength[];
 	/** Steps between probes; 0: none. */
@@ -79,27 +73,29 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 	let network: Network | undefined;
 	try {
 		network = await freshNetwork(gpu, plan, settings.optimizer.kind, options.seed);
-		const step = buildStep(options.config, { height: options.height, width: options.width, storage: options.weights.storage }, settings, {
-			frozen: options.frozen,
-			trained: plan
-		});
-		const program = await compile(gpu, step.graph, {
-			weights: options.weights,
-			factors: [...options.frozen.map((f) => f.store), network.store],
-			gradients: step.gradients,
-			history: [step.loss],
-			label: pass,
-			onProgress: (done, total) => emit({ type: 'state', state: 'compiling', pass, fraction: done / total })
-		});
-		cleanup.push(() => program.destroy());
+		const programs: Program[] = [];
+		const { shapes } = options.objective;
+		for (const [i, { graph, gradients, loss }] of shapes.entries()) {
+			const program = await compile(gpu, graph, {
+				weights: options.weights,
+				factors: [...options.frozen.map((f) => f.store), network.store],
+				gradients,
+				history: [loss],
+				label: pass,
+				onProgress: (done, total) => emit({ type: 'state', state: 'compiling', pass, fraction: (i + done / total) / shapes.length })
+			});
+			cleanup.push(() => program.destroy());
+			programs.push(program);
+		}
 		const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
 		cleanup.push(() => optimizer.destroy());
-		const observer = await Observer.create({ ...options, network });
+		const observer = await Observer.create({ ...options, source: options.objective.probe, network });
 		cleanup.push(() => observer.destroy());
 		const stores = options.weights.bytes + network.store.bytes + options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) + observer.bytes;
-		emit({ type: 'memory', pass, planned: program.summary.plannedBytes + stores, allocated: program.summary.allocatedBytes + stores });
+		const bytes = (of: 'plannedBytes' | 'allocatedBytes'): number => programs.reduce((sum, { summary }) => sum + summary[of], stores);
+		emit({ type: 'memory', pass, planned: bytes('plannedBytes'), allocated: bytes('allocatedBytes') });
 		emit({ type: 'state', state: 'training', pass });
-		return await loop(options, network, step, program, optimizer, observer);
+		return await loop(options, network, programs, optimizer, observer);
 	} catch (cause) {
 		network?.store.destroy();
 		throw cause;
@@ -110,19 +106,12 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 
 type Optimizer = Awaited<ReturnType<typeof createOptimizer>>;
 
-async function loop(
-	options: PassOptions,
-	network: Network,
-	step: TrainingStep,
-	program: Program,
-	optimizer: Optimizer,
-	observer: Observer
-): Promise<PassResult> {
-	const { settings, seed, control, weights } = options;
+async function loop(options: PassOptions, network: Network, programs: readonly Program[], optimizer: Optimizer, observer: Observer): Promise<PassResult> {
+	const { settings, objective, control, weights } = options;
 	const { iterations } = settings;
 	const scaler = new LossScaler(weights.storage === 'f16');
-	const reporter = new LossReporter(options, step, program);
-	writeConstants(options, step, program);
+	const reporter = new LossReporter(options, programs);
+	programs.forEach((program, shape) => objective.begin(program, shape));
 	await observer.probe(0);
 	reporter.meter.pause(0);
 	let skipped: Promise<number> | undefined;
@@ -133,8 +122,9 @@ async function loop(
 			ended = control.request;
 			break;
 		}
-		writeDraw(step, program, drawStep(seed, k, settings));
-		await program.run({ lossScale: scaler.scale });
+		const { shape, scalars } = objective.write(k, programs);
+		await programs[shape]?.run({ ...scalars, lossScale: scaler.scale });
+		reporter.ran(shape);
 		const learningRate = learningRateAt(k, settings.learningRate, iterations, settings.schedule);
 		k++;
 		optimizer.run({ learningRate, step: k, lossScale: scaler.scale });
@@ -177,14 +167,19 @@ class LossReporter {
 	#reported = 0;
 	#reading: Promise<void> = Promise.resolve();
 	#last = performance.now();
+	/** Programs of the steps not yet read. */
+	#ran: number[] = [];
 
 	constructor(
 		private readonly options: PassOptions,
-		private readonly step: TrainingStep,
-		private readonly program: Program
+		private readonly programs: readonly Program[]
 	) {
 		const { iterations, batch } = options.settings;
 		this.meter = new ProgressMeter(options.pass, { iterations, batch }, options.later);
+	}
+
+	ran(shape: number): void {
+		this.#ran.push(shape);
 	}
 
 	async after(k: number): Promise<void> {
@@ -201,37 +196,28 @@ class LossReporter {
 
 	async #read(): Promise<void> {
 		const { settings, emit } = this.options;
-		const { batch, iterations, learningRate, schedule } = settings;
-		const values = await this.program.readHistory(this.step.loss);
-		const losses = Array.from({ length: values.length / batch }, (_, i) => values.subarray(i * batch, (i + 1) * batch).reduce((a, b) => a + b, 0) / batch);
+		const { iterations, learningRate, schedule } = settings;
+		const losses = await this.#losses();
 		if (losses.length === 0) return;
 		const first = this.#reported + 1;
 		this.#reported += losses.length;
 		for (const event of this.meter.report(first, losses, (step) => learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
 	}
-}
 
-function repeated(data: Float32Array, times: number): Float32Array {
-	const out = new Float32Array(data.length * times);
-	for (let i = 0; i < times; i++) out.set(data, i * data.length);
-	return out;
-}
-
-function writeConstants(options: PassOptions, step: TrainingStep, program: Program): void {
-	const { batch } = options.settings;
-	const { context, vector } = options.conditioning;
-	if (context.length !== TOKENS * options.config.contextDim)
-		throw new RangeError(`The context has ${context.length} numbers instead of ${TOKENS * options.config.contextDim}.`);
-	program.write(step.inputs.latent, options.latent);
-	program.write(step.inputs.context, repeated(context, batch));
-	if (step.inputs.vector) program.write(step.inputs.vector, repeated(vector ?? new Float32Array(options.config.vectorDim), batch));
-}
-
-function writeDraw({ inputs }: TrainingStep, program: Program, draw: StepDraw): void {
-	program.write(inputs.t, draw.t);
-	program.write(inputs.coef, draw.coef);
-	program.write(inputs.weight, draw.weight);
-	program.write(inputs.counter, draw.counter);
+	/** Means over the batch, in the order of the steps. Which steps belong to it is settled before the first wait: the loop goes on meanwhile. */
+	async #losses(): Promise<number[]> {
+		const { batch } = this.options.settings;
+		const ran = this.#ran;
+		this.#ran = [];
+		const values = await Promise.all(this.options.objective.shapes.map(({ loss }, i) => this.programs[i]?.readHistory(loss)));
+		const next = values.map(() => 0);
+		return ran.map((shape) => {
+			const start = next[shape] ?? 0;
+			next[shape] = start + batch;
+			const items = values[shape]?.subarray(start, start + batch) ?? new Float32Array(0);
+			return items.reduce((a, b) => a + b, 0) / batch;
+		});
+	}
 }
 
 function diverged(options: PassOptions, step: number): TrainingError {

@@ -11,10 +11,11 @@ import { buildUnet } from '../diffusion/unet';
 import { GraphBuilder } from '../graph/builder';
 import { differentiate } from '../graph/differentiate';
 import { fuse } from '../graph/fuse';
-import type { Graph, Value } from '../graph/ir';
+import type { Value } from '../graph/ir';
 import type { PassSettings } from '../recipe/recipe';
 import { adaptersOf, downName, upName } from './network';
 import type { NetworkPlan } from './network';
+import type { StepGraph } from './objective';
 
 export const TOKENS = 77;
 
@@ -42,13 +43,8 @@ export interface StepInputs {
 	readonly vector: Value | undefined;
 }
 
-export interface TrainingStep {
-	readonly graph: Graph;
+export interface TrainingStep extends StepGraph {
 	readonly inputs: StepInputs;
-	/** `[B]`, before loss scaling. */
-	readonly loss: Value;
-	/** Parameter → gradient, times the scalar `lossScale`. */
-	readonly gradients: ReadonlyMap<Value, Value>;
 }
 
 /** Builds, differentiates and fuses. The only scalar is `lossScale`. */
