@@ -6,7 +6,7 @@
  * `ss_base_model_version` is always there, without it A1111 takes the file for SD1. Machine paths are never written.
  * Sources: kohya's metadata list, Stability ModelSpec 1.0.1.
  */
-import type { ModelFamily, OptimizerSettings, PassSettings, Recipe } from '../recipe/recipe';
+import type { ModelFamily, OptimizerKind, OptimizerSettings, PassSettings, Recipe, ScheduleKind } from '../recipe/recipe';
 
 export interface RunFacts {
 	/** File stem. */
@@ -36,9 +36,42 @@ const FAMILY: Readonly<Record<ModelFamily, FamilyFacts>> = {
 	sdxl: { base: 'sdxl_base_v1-0', architecture: 'stable-diffusion-xl-v1-base/lora', implementation: 'https://github.com/Stability-AI/generative-models' }
 };
 
+/** Names of the optimizers' classes in their libraries, as kohya's `ss_optimizer` has them. */
+const OPTIMIZER_CLASS: Readonly<Record<OptimizerKind, string>> = {
+	lion: 'Lion',
+	adamw: 'AdamW',
+	adam: 'Adam',
+	sgdNesterov: 'SGDNesterov',
+	adafactor: 'Adafactor',
+	came: 'CAME',
+	prodigy: 'Prodigy',
+	dAdaptAdam: 'DAdaptAdam',
+	dAdaptLion: 'DAdaptLion',
+	scheduleFreeAdamW: 'AdamWScheduleFree',
+	tiger: 'Tiger'
+};
+
+/** Names of the schedules in diffusers and TrainTrain, as `ss_lr_scheduler` has them. */
+const SCHEDULE_NAME: Readonly<Record<ScheduleKind, string>> = {
+	constant: 'constant',
+	linear: 'linear',
+	cosine: 'cosine',
+	cosineRestarts: 'cosine_with_restarts',
+	polynomial: 'polynomial',
+	piecewise: 'piecewise_constant',
+	cosineAnnealing: 'cosine_annealing',
+	cosineWarmRestarts: 'cosine_annealing_with_restarts',
+	exponential: 'exponential',
+	step: 'step',
+	multiStep: 'multi_step',
+	plateau: 'reduce_on_plateau',
+	cyclic: 'cyclic',
+	oneCycle: 'one_cycle'
+};
+
 function optimizerText(optimizer: OptimizerSettings): string {
 	const { kind, ...rest } = optimizer;
-	const name = kind === 'lion' ? 'Lion' : 'AdamW';
+	const name = OPTIMIZER_CLASS[kind];
 	const args = Object.entries(rest).map(([key, value]) => `${key}=${String(value)}`);
 	return `${name}(${args.join(',')})`;
 }
@@ -80,7 +113,7 @@ export function loraMetadata(facts: RunFacts): Record<string, string> {
 		ss_learning_rate: String(settings.learningRate),
 		ss_unet_lr: String(settings.learningRate),
 		ss_optimizer: optimizerText(settings.optimizer),
-		ss_lr_scheduler: settings.schedule.warmup > 0 && settings.schedule.kind === 'constant' ? 'constant_with_warmup' : settings.schedule.kind,
+		ss_lr_scheduler: settings.schedule.warmup > 0 && settings.schedule.kind === 'constant' ? 'constant_with_warmup' : SCHEDULE_NAME[settings.schedule.kind],
 		ss_lr_warmup_steps: String(settings.schedule.warmup),
 		ss_max_train_steps: String(settings.iterations),
 		ss_steps: String(facts.steps),

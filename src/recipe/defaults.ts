@@ -7,34 +7,19 @@
  * Full-size families: the two-pass copier method, 16/16 with conv 8/8 then 4/4, Lion, cosine, 5e-5, 1000 iterations, seed 1111.
  * mini: the settings of its reference run `difference-adamw` (AdamW 5e-3 × 300, then 3e-3 × 150, batch 2, seeds 11 and 12), the quickest of the clean ones.
  */
+import { defaultOptimizer } from './optimizers';
+import type { OptimizerSettings } from './optimizers';
 import { BLOCK_IDS } from './recipe';
-import type { BlockId, ModelFamily, OptimizerSettings, PassSettings, PreviewSettings, Recipe, ScheduleSettings } from './recipe';
+import type { BlockId, ModelFamily, PassSettings, PreviewSettings, Recipe } from './recipe';
+import { defaultSchedule } from './schedules';
 
 /** Every block a difference run can train. BASE (text encoder) is left out: its conditioning is computed once, so it would stay zero. */
 export const UNET_BLOCKS: readonly BlockId[] = BLOCK_IDS.filter((id) => id !== 'BASE');
 
-/** Lion as published (Chen et al. 2023) with weight decay 0, the usual choice for factors. */
-export function lion(): OptimizerSettings {
-	return { kind: 'lion', beta1: 0.9, beta2: 0.99, weightDecay: 0 };
-}
-
-/** torch.optim.AdamW's own defaults. */
-export function adamw(): OptimizerSettings {
-	return { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
-}
-
-export function defaultOptimizer(kind: unknown): OptimizerSettings {
-	return kind === 'adamw' ? adamw() : lion();
-}
-
-export function cosine(): ScheduleSettings {
-	return { kind: 'cosine', warmup: 0 };
-}
-
 type PassNumbers = Pick<PassSettings, 'rank' | 'alpha' | 'convRank' | 'convAlpha' | 'iterations' | 'batch' | 'learningRate' | 'seed' | 'minSnrGamma'>;
 
 export function passSettings(optimizer: OptimizerSettings, numbers: PassNumbers): PassSettings {
-	return { ...numbers, blocks: [...UNET_BLOCKS], optimizer, schedule: cosine(), timesteps: { min: 0, max: 1000 }, loss: 'mse' };
+	return { ...numbers, blocks: [...UNET_BLOCKS], optimizer, schedule: defaultSchedule('cosine'), timesteps: { min: 0, max: 1000 }, loss: 'mse' };
 }
 
 function preview(family: ModelFamily): PreviewSettings {
@@ -58,14 +43,14 @@ function passes(family: ModelFamily): Recipe['passes'] {
 	if (family === 'mini') {
 		const mini = { convRank: 0, convAlpha: 0, batch: 2, minSnrGamma: 0 };
 		return {
-			copier: passSettings(adamw(), { ...mini, rank: 16, alpha: 16, iterations: 300, learningRate: 5e-3, seed: 31 }),
-			difference: passSettings(adamw(), { ...mini, rank: 4, alpha: 4, iterations: 150, learningRate: 3e-3, seed: 32 })
+			copier: passSettings(defaultOptimizer('adamw'), { ...mini, rank: 16, alpha: 16, iterations: 300, learningRate: 5e-3, seed: 31 }),
+			difference: passSettings(defaultOptimizer('adamw'), { ...mini, rank: 4, alpha: 4, iterations: 150, learningRate: 3e-3, seed: 32 })
 		};
 	}
 	const full = { batch: 1, minSnrGamma: 5, iterations: 1000, learningRate: 5e-5, seed: 1111 };
 	return {
-		copier: passSettings(lion(), { ...full, rank: 16, alpha: 16, convRank: 8, convAlpha: 8 }),
-		difference: passSettings(lion(), { ...full, rank: 4, alpha: 4, convRank: 0, convAlpha: 0 })
+		copier: passSettings(defaultOptimizer('lion'), { ...full, rank: 16, alpha: 16, convRank: 8, convAlpha: 8 }),
+		difference: passSettings(defaultOptimizer('lion'), { ...full, rank: 4, alpha: 4, convRank: 0, convAlpha: 0 })
 	};
 }
 

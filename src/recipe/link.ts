@@ -22,14 +22,14 @@ export const MAX_LINK_LENGTH = 16_384;
 export const MAX_JSON_BYTES = 131_072;
 const PIECE = 256;
 
-/** `undefined` when equal. Objects are compared field by field, file references and lists as a whole. */
+/** `undefined` when equal. Objects are compared field by field, file references, optimizers, schedules and lists as a whole. */
 function difference(base: unknown, value: unknown, whole: boolean): unknown {
 	if (JSON.stringify(base) === JSON.stringify(value)) return undefined;
 	if (whole || typeof base !== 'object' || base === null || Array.isArray(base) || typeof value !== 'object' || value === null) return value;
 	const out: Record<string, unknown> = {};
 	const standard = new Map(Object.entries(base));
 	for (const [key, item] of Object.entries(value)) {
-		const part = difference(standard.get(key), item, key === 'original' || key === 'target' || key === 'optimizer');
+		const part = difference(standard.get(key), item, key === 'original' || key === 'target' || key === 'optimizer' || key === 'schedule');
 		if (part !== undefined) out[key] = part;
 	}
 	return out;

@@ -7,7 +7,8 @@
  * sd15, sdxl: the two-pass copier method as published by its users: copier 16/16 with conv 8/8, then 4/4, Lion, cosine, 5e-5, 1000 iterations, seed 1111;
  * 32 with alpha 8 for small changes that 4/4 does not pick up, with more steps and files saved on the way.
  */
-import { adamw, defaultRecipe, lion, passSettings } from './defaults';
+import { defaultRecipe, passSettings } from './defaults';
+import { defaultOptimizer } from './optimizers';
 import type { ModelFamily, PassSettings, Recipe } from './recipe';
 
 export interface PresetText {
@@ -37,8 +38,26 @@ const MINI: readonly Preset[] = [
 			ja: { title: 'きれい（AdamW）', reason: '口以外の変化がいちばん小さく、3つの中でいちばん早く終わります。' }
 		},
 		passes: {
-			copier: passSettings(adamw(), { ...miniCommon, rank: 16, alpha: 16, convRank: 0, convAlpha: 0, iterations: 300, learningRate: 5e-3, seed: 31 }),
-			difference: passSettings(adamw(), { ...miniCommon, rank: 4, alpha: 4, convRank: 0, convAlpha: 0, iterations: 150, learningRate: 3e-3, seed: 32 })
+			copier: passSettings(defaultOptimizer('adamw'), {
+				...miniCommon,
+				rank: 16,
+				alpha: 16,
+				convRank: 0,
+				convAlpha: 0,
+				iterations: 300,
+				learningRate: 5e-3,
+				seed: 31
+			}),
+			difference: passSettings(defaultOptimizer('adamw'), {
+				...miniCommon,
+				rank: 4,
+				alpha: 4,
+				convRank: 0,
+				convAlpha: 0,
+				iterations: 150,
+				learningRate: 3e-3,
+				seed: 32
+			})
 		},
 		saveEvery: 0
 	},
@@ -50,8 +69,26 @@ const MINI: readonly Preset[] = [
 			ja: { title: '強め（Lion）', reason: 'コピー機の再現が良く口が大きく開きますが、ほかの部分も少し変わります。' }
 		},
 		passes: {
-			copier: passSettings(lion(), { ...miniCommon, rank: 16, alpha: 16, convRank: 0, convAlpha: 0, iterations: 400, learningRate: 1e-3, seed: 11 }),
-			difference: passSettings(lion(), { ...miniCommon, rank: 4, alpha: 4, convRank: 0, convAlpha: 0, iterations: 300, learningRate: 3e-4, seed: 12 })
+			copier: passSettings(defaultOptimizer('lion'), {
+				...miniCommon,
+				rank: 16,
+				alpha: 16,
+				convRank: 0,
+				convAlpha: 0,
+				iterations: 400,
+				learningRate: 1e-3,
+				seed: 11
+			}),
+			difference: passSettings(defaultOptimizer('lion'), {
+				...miniCommon,
+				rank: 4,
+				alpha: 4,
+				convRank: 0,
+				convAlpha: 0,
+				iterations: 300,
+				learningRate: 3e-4,
+				seed: 12
+			})
 		},
 		saveEvery: 0
 	},
@@ -63,15 +100,33 @@ const MINI: readonly Preset[] = [
 			ja: { title: '畳み込みも学習', reason: '3×3畳み込みも学習するので口の形がいちばん正確です。ファイルは大きく、1ステップは遅くなります。' }
 		},
 		passes: {
-			copier: passSettings(lion(), { ...miniCommon, rank: 16, alpha: 16, convRank: 16, convAlpha: 16, iterations: 300, learningRate: 5e-4, seed: 31 }),
-			difference: passSettings(adamw(), { ...miniCommon, rank: 4, alpha: 4, convRank: 4, convAlpha: 4, iterations: 150, learningRate: 2e-3, seed: 32 })
+			copier: passSettings(defaultOptimizer('lion'), {
+				...miniCommon,
+				rank: 16,
+				alpha: 16,
+				convRank: 16,
+				convAlpha: 16,
+				iterations: 300,
+				learningRate: 5e-4,
+				seed: 31
+			}),
+			difference: passSettings(defaultOptimizer('adamw'), {
+				...miniCommon,
+				rank: 4,
+				alpha: 4,
+				convRank: 4,
+				convAlpha: 4,
+				iterations: 150,
+				learningRate: 2e-3,
+				seed: 32
+			})
 		},
 		saveEvery: 0
 	}
 ];
 
 function full(family: 'sd15' | 'sdxl'): Preset[] {
-	const copier = passSettings(lion(), { ...fullCommon, rank: 16, alpha: 16, convRank: 8, convAlpha: 8, iterations: 1000 });
+	const copier = passSettings(defaultOptimizer('lion'), { ...fullCommon, rank: 16, alpha: 16, convRank: 8, convAlpha: 8, iterations: 1000 });
 	return [
 		{
 			id: `${family}-copier`,
@@ -80,7 +135,7 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 				en: { title: 'Two passes, 16 → 4', reason: 'The copier method as it worked for many: a small second rank keeps style and background out.' },
 				ja: { title: '2段階 16 → 4', reason: '実績のあるコピー機学習法の設定です。2段階目のrankが小さいので画風や背景が混ざりにくくなります。' }
 			},
-			passes: { copier, difference: passSettings(lion(), { ...fullCommon, rank: 4, alpha: 4, convRank: 0, convAlpha: 0, iterations: 1000 }) },
+			passes: { copier, difference: passSettings(defaultOptimizer('lion'), { ...fullCommon, rank: 4, alpha: 4, convRank: 0, convAlpha: 0, iterations: 1000 }) },
 			saveEvery: 0
 		},
 		{
@@ -93,7 +148,10 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 				},
 				ja: { title: '小さな変化 32 / alpha 8', reason: '4/4では動かない小さな差分向け。rankを大きくalphaを1/4にし、途中保存しながら長めに学習します。' }
 			},
-			passes: { copier, difference: passSettings(lion(), { ...fullCommon, rank: 32, alpha: 8, convRank: 0, convAlpha: 0, iterations: 3000 }) },
+			passes: {
+				copier,
+				difference: passSettings(defaultOptimizer('lion'), { ...fullCommon, rank: 32, alpha: 8, convRank: 0, convAlpha: 0, iterations: 3000 })
+			},
 			saveEvery: 500
 		}
 	];

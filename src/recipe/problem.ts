@@ -19,6 +19,7 @@ export type RecipeProblemCode =
 	| 'recipe.notOneOf'
 	| 'recipe.badName'
 	| 'recipe.badHash'
+	| 'recipe.badRules'
 	| 'recipe.timestepRange'
 	| 'recipe.invalid'
 	| 'recipe.alphaAboveRank'

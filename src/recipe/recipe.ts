@@ -2,6 +2,11 @@
  * The recipe: one document that describes a run completely. The queue stores recipes, links carry them, the command line takes them.
  * The validating schema (`schema.ts`) produces exactly these types; every field is present after validation.
  */
+import type { OptimizerSettings } from './optimizers';
+import type { ScheduleSettings } from './schedules';
+
+export type { OptimizerKind, OptimizerSettings } from './optimizers';
+export type { ScheduleKind, ScheduleSettings } from './schedules';
 
 /** The 26 block ids of SD1.5; SDXL uses those that exist there. BASE is the text encoder. */
 export const BLOCK_IDS = [
@@ -14,12 +19,6 @@ export type BlockId = (typeof BLOCK_IDS)[number];
 
 /** mini: the bundled 128-pixel model of SD1.5 topology. */
 export type ModelFamily = 'mini' | 'sd15' | 'sdxl';
-
-export type OptimizerSettings =
-	{ kind: 'lion'; beta1: number; beta2: number; weightDecay: number } | { kind: 'adamw'; beta1: number; beta2: number; epsilon: number; weightDecay: number };
-
-/** warmup: steps of linear rise from 0. cosine: half a wave from the rate to 0 over the iterations. */
-export type ScheduleSettings = { kind: 'constant'; warmup: number } | { kind: 'cosine'; warmup: number };
 
 export interface PassSettings {
 	/** Rank of Linear and 1×1 modules. */

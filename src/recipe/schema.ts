@@ -10,28 +10,21 @@
  */
 import * as v from 'valibot';
 import { highestUsualRate } from './advice';
-import { defaultOptimizer, defaultRecipe } from './defaults';
+import { defaultRecipe } from './defaults';
+import { defaultOptimizer, optimizerSchema } from './optimizers';
 import { problem, shown } from './problem';
 import type { RecipeProblem, RecipeProblemCode } from './problem';
+import { int, num, SMALLEST } from './ranges';
 import { BLOCK_IDS } from './recipe';
 import type { ModelFamily, PassSettings, Recipe } from './recipe';
+import { defaultSchedule, scheduleSchema } from './schedules';
 
 export const MAX_SEED = 0xffffffff;
 
 /** `problems` may hold warnings beside a good recipe. */
 export type ParsedRecipe = { ok: true; recipe: Recipe; problems: RecipeProblem[] } | { ok: false; problems: RecipeProblem[] };
 
-const num = (min: number, max: number) => v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max));
-const int = (min: number, max: number) => v.pipe(v.number(), v.finite(), v.integer(), v.minValue(min), v.maxValue(max));
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
-const fraction = num(0, 0.999999);
-const smallest = 1e-12;
-
-const optimizer = v.variant('kind', [
-	v.object({ kind: v.literal('lion'), beta1: fraction, beta2: fraction, weightDecay: num(0, 1) }),
-	v.object({ kind: v.literal('adamw'), beta1: fraction, beta2: fraction, epsilon: num(smallest, 1), weightDecay: num(0, 1) })
-]);
-
 const pass = v.object({
 	rank: int(1, 1024),
 	alpha: num(0.001, 1024),
@@ -40,9 +33,9 @@ const pass = v.object({
 	blocks: v.pipe(v.array(v.picklist(BLOCK_IDS)), v.minLength(1), v.maxLength(64)),
 	iterations: int(1, 1_000_000),
 	batch: int(1, 64),
-	learningRate: num(smallest, 1),
-	optimizer,
-	schedule: v.object({ kind: v.picklist(['constant', 'cosine'] as const), warmup: int(0, 1_000_000) }),
+	learningRate: num(SMALLEST, 1),
+	optimizer: optimizerSchema,
+	schedule: scheduleSchema,
 	seed: int(-1, MAX_SEED),
 	minSnrGamma: num(0, 100),
 	timesteps: v.object({ min: int(0, 999), max: int(1, 1000) }),
@@ -95,6 +88,13 @@ const OPTIONAL: Readonly<Record<string, readonly string[]>> = {
 	'images.target': ['sha256', 'path', 'bundled']
 };
 
+/** An optimizer or schedule of another kind has other settings. */
+function standardOf(key: string, value: Json, standard: Json): Json {
+	if (!Object.hasOwn(value, 'kind')) return standard;
+	if (key === 'optimizer') return defaultOptimizer(value['kind']);
+	return key === 'schedule' ? defaultSchedule(value['kind']) : standard;
+}
+
 /** `given` laid over `base`, reading known own fields only. A reference to another file drops what the default says about its own file. */
 function complete(base: Json, given: Json, where: string, problems: RecipeProblem[]): Json {
 	const optional = OPTIONAL[where] ?? [];
@@ -113,7 +113,7 @@ function complete(base: Json, given: Json, where: string, problems: RecipeProble
 			if (standard !== undefined && !(otherFile && optional.includes(key))) out[key] = standard;
 		} else if (isObject(standard) && isObject(value)) {
 			const field = where ? `${where}.${key}` : key;
-			const own = key === 'optimizer' && 'kind' in value ? { ...defaultOptimizer(value['kind']) } : standard;
+			const own = standardOf(key, value, standard);
 			out[key] = complete(own, value, field, problems);
 		} else out[key] = value;
 	}
@@ -168,6 +168,8 @@ function explain(issue: Issue): RecipeProblem {
 		case 'check':
 			return error('recipe.badName', `${where} is ${given}; it becomes a file name, so leave out / \\ : * ? " < > | and spaces at the ends.`);
 		case 'regex':
+			if (where.endsWith('.rules'))
+				return error('recipe.badRules', `${where} is ${given}; write factor:step pairs and a last factor, such as 1:500, 0.3:750, 0.1.`);
 			return where.endsWith('sha256')
 				? error('recipe.badHash', `${where} is ${given}; a SHA-256 has 64 hexadecimal digits.`)
 				: error('recipe.invalid', `${where} is ${given}, which is not valid here.`);

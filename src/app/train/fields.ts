@@ -59,8 +59,6 @@ export const MORE_FIELDS: readonly NumberField[] = [
 	{ key: 'minSnrGamma', path: 'minSnrGamma', read: (p) => p.minSnrGamma },
 	{ key: 'timestepMin', path: 'timesteps.min', read: (p) => p.timesteps.min },
 	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max },
-	{ key: 'beta1', path: 'optimizer.beta1', read: (p) => p.optimizer.beta1 },
-	{ key: 'beta2', path: 'optimizer.beta2', read: (p) => p.optimizer.beta2 },
 	{ key: 'weightDecay', path: 'optimizer.weightDecay', read: (p) => p.optimizer.weightDecay }
 ];
 

@@ -2,6 +2,7 @@ import { deflateSync } from 'fflate';
 import { describe, expect, it } from 'vitest';
 import { defaultRecipe } from '../../../src/recipe/defaults';
 import { decodeRecipeLink, encodeRecipeLink, isRecipeLink, LINK_PREFIX, MAX_LINK_LENGTH } from '../../../src/recipe/link';
+import { defaultOptimizer } from '../../../src/recipe/optimizers';
 import { applyPreset, PRESETS } from '../../../src/recipe/presets';
 import type { Recipe } from '../../../src/recipe/recipe';
 
@@ -47,7 +48,7 @@ describe('recipe links', () => {
 
 	it('keeps another optimizer whole', () => {
 		const recipe = defaultRecipe('sd15');
-		recipe.passes.copier.optimizer = { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
+		recipe.passes.copier.optimizer = defaultOptimizer('adamw');
 		const back = decodeRecipeLink(encodeRecipeLink(recipe));
 		expect(back.ok && back.recipe).toEqual(recipe);
 	});

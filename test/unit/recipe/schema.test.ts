@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { defaultRecipe } from '../../../src/recipe/defaults';
+import { defaultOptimizer } from '../../../src/recipe/optimizers';
 import { parseRecipe } from '../../../src/recipe/schema';
 
 function problemsOf(input: unknown) {
@@ -26,7 +27,7 @@ describe('parseRecipe', () => {
 		});
 		if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
 		expect(parsed.recipe.passes.difference.rank).toBe(8);
-		expect(parsed.recipe.passes.difference.optimizer).toEqual({ kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 });
+		expect(parsed.recipe.passes.difference.optimizer).toEqual(defaultOptimizer('adamw'));
 		expect(parsed.recipe.passes.copier).toEqual(defaultRecipe('sd15').passes.copier);
 		expect(parsed.recipe.model).toEqual({ name: 'm.safetensors', family: 'sd15', path: 'm.safetensors' });
 	});

@@ -22,6 +22,7 @@ export const problemsJa: ProblemTexts = {
 	'recipe.tooShort': () => '空にはできません。',
 	'recipe.notOneOf': (v) => `${at(v, 'given')} は選べません。${at(v, 'options')} から選んでください。`,
 	'recipe.badName': () => 'ファイル名になるので、/ \\ : * ? " < > | や前後の空白は使えません。',
+	'recipe.badRules': () => '「倍率:ステップ」をカンマで並べ、最後に倍率だけを書いてください。例: 1:500, 0.3:750, 0.1',
 	'recipe.badHash': () => 'SHA-256 は16進数64桁です。',
 	'recipe.timestepRange': (v) => `${at(v, 'min')}〜${at(v, 'max')} になっています。上限は下限より大きくしてください。`,
 	'recipe.invalid': (v) => `「${at(v, 'field')}」の値 ${at(v, 'given')} は使えません。`,
