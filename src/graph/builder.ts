@@ -212,22 +212,23 @@ export class GraphBuilder {
 		return out;
 	}
 
-	/** coef[b,0]·x0 + coef[b,1]·noise; x0 of batch 1 is repeated. */
-	noised(x0: Value, noise: Value, coef: Value): Value {
+	/** coef[b,0]·x0 + coef[b,1]·noise; x0 of batch 1 is repeated. `dtype`: f32 for something to be compared with, the graph's storage otherwise. */
+	noised(x0: Value, noise: Value, coef: Value, dtype: DType = this.storage): Value {
 		const { batch } = picture(noise);
 		checked(sameShape(x0, noise) || (batchOf(x0) === 1 && elementsOf(x0.shape) * batch === elementsOf(noise.shape)), 'noised', x0, noise);
 		checked(coef.shape.length === 2 && coef.shape[0] === batch && coef.shape[1] === 2, 'noised needs coefficients [B, 2]', noise, coef);
-		const out = this.fresh('noised', noise.shape, this.storage);
+		const out = this.fresh('noised', noise.shape, dtype);
 		this.emitter.push({ type: 'noised', x0, noise, coef, out });
 		return out;
 	}
 
-	/** weight[b]·mean over the item of f(pred − target), `[B]` f32. */
-	loss(kind: LossOp['kind'], pred: Value, target: Value, weight: Value): Value {
+	/** weight[b]·mean over the item of mask·f(pred − target), `[B]` f32. The mask is `[B, h, w]` f32 for predictions of four channels; absent: 1 everywhere. */
+	loss(kind: LossOp['kind'], pred: Value, target: Value, weight: Value, mask?: Value): Value {
 		checked(elementsOf(pred.shape) === elementsOf(target.shape) && batchOf(pred) === batchOf(target), 'loss', pred, target);
 		checked(elementsOf(weight.shape) === batchOf(pred), 'loss needs a weight per item', pred, weight);
+		if (mask) checked(channelsOf(pred) === 4 && mask.dtype === 'f32' && 4 * elementsOf(mask.shape) === elementsOf(pred.shape), 'loss mask', pred, mask);
 		const out = this.fresh('loss', [batchOf(pred)], 'f32');
-		this.emitter.push({ type: 'loss', kind, pred, target, weight, out });
+		this.emitter.push({ type: 'loss', kind, pred, target, weight, ...(mask ? { mask } : {}), out });
 		return out;
 	}
 

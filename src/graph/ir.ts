@@ -278,13 +278,14 @@ export interface NoisedOp {
 	readonly out: Value;
 }
 
-/** loss[b] = weight[b] · mean over the item of f(pred - target); out `[B]` f32. The training loss is the mean over B. */
+/** loss[b] = weight[b] · mean over the item of mask · f(pred - target); out `[B]` f32. The training loss is the mean over B. */
 export interface LossOp {
 	readonly type: 'loss';
 	readonly kind: 'mse' | 'l1' | 'smoothL1';
 	readonly pred: Value;
 	readonly target: Value;
 	readonly weight: Value; // [B] f32 input
+	readonly mask?: Value; // [B, h, w] f32: one number for each pixel of four channels; absent: 1
 	readonly out: Value;
 }
 /** d(lossScale · mean_b loss[b]) / d pred. */
@@ -294,6 +295,7 @@ export interface LossGradOp {
 	readonly pred: Value;
 	readonly target: Value;
 	readonly weight: Value;
+	readonly mask?: Value;
 	readonly scale: Scale;
 	readonly out: Value;
 }

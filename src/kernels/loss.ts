@@ -6,14 +6,14 @@ import { flatDispatch, quadsOf } from './pointwise';
 
 const kindOf = (kind: LossOp['kind']): Record<string, boolean> => ({ l1: kind === 'l1', smooth_l1: kind === 'smoothL1' });
 
-function lowerLoss({ kind, pred, target: aim, weight, out }: LossOp, target: Target): Dispatch[] {
+function lowerLoss({ kind, pred, target: aim, weight, mask, out }: LossOp, target: Target): Dispatch[] {
 	const items = elementsOf(weight);
 	const elements = elementsOf(pred) / items;
-	const bindings = [read(pred), read(aim), read(weight), write(out)];
+	const bindings = [read(pred), read(aim), read(weight), write(out), ...(mask ? [read(mask)] : [])];
 	return [
 		{
 			shader: 'loss',
-			conditions: { ...halves(target, { pred, aim }), ...kindOf(kind) },
+			conditions: { ...halves(target, { pred, aim }), ...kindOf(kind), masked: mask !== undefined },
 			constants: { LANES: target.software ? 64 : 256 },
 			bindings,
 			params: packParams(quadsOf(pred) / items, { f32: 1 / elements }),
@@ -26,7 +26,7 @@ function lowerLoss({ kind, pred, target: aim, weight, out }: LossOp, target: Tar
 	];
 }
 
-function lowerLossGrad({ kind, pred, target: aim, weight, scale, out }: LossGradOp, target: Target): Dispatch[] {
+function lowerLossGrad({ kind, pred, target: aim, weight, mask, scale, out }: LossGradOp, target: Target): Dispatch[] {
 	const quads = quadsOf(pred);
 	const [factor, scalar] = scaleParams(scale);
 	return [
@@ -34,8 +34,8 @@ function lowerLossGrad({ kind, pred, target: aim, weight, scale, out }: LossGrad
 			{
 				shader: 'loss_grad',
 				label: labelOf('lossGrad', out),
-				conditions: { ...halves(target, { pred, aim, out }), ...kindOf(kind) },
-				bindings: [read(pred), read(aim), read(weight), write(out)],
+				conditions: { ...halves(target, { pred, aim, out }), ...kindOf(kind), masked: mask !== undefined },
+				bindings: [read(pred), read(aim), read(weight), write(out), ...(mask ? [read(mask)] : [])],
 				params: packParams(quads, quads / elementsOf(weight), { f32: factor.f32 / elementsOf(pred) }, scalar),
 				count: quads,
 				work: 16,

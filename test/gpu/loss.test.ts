@@ -11,14 +11,19 @@ describe.each(everywhere)('$name', ({ options, storage }) => {
 		const pred = made.value(shape, 2);
 		const target = made.single(shape, 2);
 		const weight = made.given([shape[0] ?? 1], [0.5, 1.25, 2].slice(0, shape[0]));
+		const mask = made.single(shape.slice(0, 3), 1);
 		const outputs = Object.fromEntries(
 			kinds.flatMap((kind) => {
 				const out = made.fresh(`${kind} gradient`, shape);
-				const loss = builder.loss(kind, pred, target, weight);
-				builder.emitter.push({ type: 'lossGrad', kind, pred, target, weight, scale: { factor: 8, scalar: builder.scalar('lossScale') }, out });
+				const maskedOut = made.fresh(`${kind} masked gradient`, shape);
+				const gradient = { type: 'lossGrad', kind, pred, target, weight, scale: { factor: 8, scalar: builder.scalar('lossScale') } } as const;
+				builder.emitter.push({ ...gradient, out });
+				builder.emitter.push({ ...gradient, mask, out: maskedOut });
 				return [
-					[kind, loss],
-					[`${kind} gradient`, out]
+					[kind, builder.loss(kind, pred, target, weight)],
+					[`${kind} masked`, builder.loss(kind, pred, target, weight, mask)],
+					[`${kind} gradient`, out],
+					[`${kind} masked gradient`, maskedOut]
 				];
 			})
 		);

@@ -44,10 +44,10 @@ export function silu(op: SiluOp, dy: Value, context: GradientContext): void {
 
 /** The start of the reverse pass: the loss scale and the mean over the batch come in here. */
 export function lossGradient(op: LossOp, context: GradientContext): void {
-	const { kind, pred, target, weight } = op;
+	const { kind, pred, target, weight, mask } = op;
 	context.refuse(target, 'the target of a loss is held fixed; list it in `stop`');
 	if (!context.wants(pred)) throw new GraphError(`No parameter that is asked for takes part in the prediction ${show(pred)}.`);
 	const out = context.fresh(pred);
-	context.emitter.push({ type: 'lossGrad', kind, pred, target, weight, scale: context.lossScale, out });
+	context.emitter.push({ type: 'lossGrad', kind, pred, target, weight, ...(mask ? { mask } : {}), scale: context.lossScale, out });
 	context.give(pred, out);
 }

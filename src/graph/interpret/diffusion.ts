@@ -56,11 +56,13 @@ export function loss(op: LossOp, tensors: Tensors): void {
 	const target = tensors.get(op.target);
 	const weight = tensors.get(op.weight);
 	const out = tensors.make(op.out);
+	const mask = op.mask && tensors.get(op.mask);
 	const item = pred.length / out.length;
 	const { f } = CURVES[op.kind];
 	for (let i = 0; i < pred.length; i++) {
 		const b = Math.floor(i / item);
-		out[b] = (out[b] as number) + ((weight[b] as number) * f((pred[i] as number) - (target[i] as number))) / item;
+		const share = mask?.[i >> 2] ?? 1;
+		out[b] = (out[b] as number) + (share * (weight[b] as number) * f((pred[i] as number) - (target[i] as number))) / item;
 	}
 }
 
@@ -69,10 +71,11 @@ export function lossGrad(op: LossGradOp, tensors: Tensors): void {
 	const target = tensors.get(op.target);
 	const weight = tensors.get(op.weight);
 	const out = tensors.make(op.out);
+	const mask = op.mask && tensors.get(op.mask);
 	const item = elementsOf(op.pred.shape) / batchOf(op.pred);
 	const factor = tensors.scale(op.scale) / pred.length;
 	const { df } = CURVES[op.kind];
 	for (let i = 0; i < pred.length; i++) {
-		out[i] = factor * (weight[Math.floor(i / item)] as number) * df((pred[i] as number) - (target[i] as number));
+		out[i] = factor * (mask?.[i >> 2] ?? 1) * (weight[Math.floor(i / item)] as number) * df((pred[i] as number) - (target[i] as number));
 	}
 }
