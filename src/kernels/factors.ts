@@ -130,8 +130,9 @@ export class FactorStore {
 		return this.#readTwin(1);
 	}
 
+	/** The copies are queued when this returns: what is queued later does not show in them. Only after `ready()`. */
 	async readState(): Promise<FactorState> {
-		const buffers = await this.#buffers;
+		const { buffers } = this;
 		const flat = await Promise.all(buffers.map((buffer, i) => (i === 1 ? Promise.resolve(undefined) : readBuffer(this.#gpu, buffer, 0, this.elements * 4))));
 		const [values, , ...moments] = flat.map((raw) => (raw ? new Float32Array(raw) : undefined));
 		if (!values) throw new Error('The factors could not be read.');

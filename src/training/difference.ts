@@ -14,10 +14,8 @@ import { unetModules } from '../diffusion/unet-layout';
 import type { Gpu } from '../gpu/gpu';
 import type { WeightStore } from '../kernels/weights';
 import { saveLora } from '../lora/file';
-import type { Factors } from '../lora/init';
 import { loraMetadata } from '../lora/metadata';
 import { selectModules } from '../lora/modules';
-import type { NetworkModule } from '../lora/modules';
 import type { Recipe } from '../recipe/recipe';
 import { denoisingObjective } from './denoising';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
@@ -26,6 +24,8 @@ import type { NetworkPlan } from './network';
 import type { PreviewOptions } from './observer';
 import { trainPass } from './pass';
 import type { PassOptions, PassResult } from './pass';
+import { RunKeeper } from './run-state';
+import type { RunMemory, TrainedModules } from './run-state';
 import type { Conditioning } from './sample';
 
 export interface DifferenceOptions {
@@ -44,9 +44,9 @@ export interface DifferenceOptions {
 	readonly emit: (event: TrainingEvent) => void;
 	/** Of Utsushi, for the files. */
 	readonly version: string;
+	/** Where the run is kept on the way and where it goes on; absent: nowhere. */
+	readonly memory?: RunMemory | undefined;
 }
-
-export type TrainedModules = (NetworkModule & Factors)[];
 
 export interface DifferenceResult {
 	readonly outcome: 'done' | 'stopped';
@@ -80,8 +80,8 @@ export function drawSeed(seed: number): number {
  */
 export async function trainDifference(options: DifferenceOptions): Promise<DifferenceResult> {
 	const { recipe, latents, emit, gpu } = options;
-	const seeds = { copier: drawSeed(recipe.passes.copier.seed), difference: drawSeed(recipe.passes.difference.seed) };
-	const startedAt = new Date();
+	const keeper = new RunKeeper(options.memory, { copier: recipe.passes.copier.seed, difference: recipe.passes.difference.seed }, drawSeed);
+	const { seeds, startedAt } = keeper;
 	const skipped = { copier: 0, difference: 0 };
 
 	const saver = (pass: PassName) => async (modules: TrainedModules, steps: number, role: 'copier' | 'intermediate' | 'result') => {
@@ -135,6 +135,7 @@ export async function trainDifference(options: DifferenceOptions): Promise<Diffe
 			probeEvery: recipe.probe.every,
 			preview: options.preview && { ...options.preview, settings: recipe.preview, spacing: ddimSpacing(options.config.family) },
 			save: (modules, step) => save(modules, step, 'intermediate'),
+			...keeper.options(pass),
 			control: options.control,
 			emit
 		});
@@ -142,19 +143,26 @@ export async function trainDifference(options: DifferenceOptions): Promise<Diffe
 		return result;
 	};
 
-	const first = await run('copier', { latent: latents.original, frozen: [], later: [recipe.passes.difference], saveEvery: 0 });
 	let copier: TrainedModules;
-	try {
-		copier = await readNetwork(first.network);
-	} finally {
-		first.network.store.destroy();
+	const before = keeper.finishedCopier;
+	if (before) {
+		copier = before.modules;
+		skipped.copier = before.pass.skipped;
+	} else {
+		const first = await run('copier', { latent: latents.original, frozen: [], later: [recipe.passes.difference], saveEvery: 0 });
+		try {
+			copier = await readNetwork(first.network);
+		} finally {
+			first.network.store.destroy();
+		}
+		if (first.ended !== 'done') {
+			const keep = first.ended === 'stopAndSave' && first.steps > 0;
+			if (keep) await saver('copier')(copier, first.steps, 'copier');
+			return { outcome: 'stopped', network: undefined, copier: keep ? copier : undefined, seeds, skipped };
+		}
+		if (recipe.saving.keepCopier) await saver('copier')(copier, first.steps, 'copier');
+		await keeper.copierDone(copier, first);
 	}
-	if (first.ended !== 'done') {
-		const keep = first.ended === 'stopAndSave' && first.steps > 0;
-		if (keep) await saver('copier')(copier, first.steps, 'copier');
-		return { outcome: 'stopped', network: undefined, copier: keep ? copier : undefined, seeds, skipped };
-	}
-	if (recipe.saving.keepCopier) await saver('copier')(copier, first.steps, 'copier');
 
 	const frozen = await frozenNetwork(gpu, 'copier', copier);
 	try {

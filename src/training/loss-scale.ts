@@ -14,6 +14,12 @@ const MOST = 2 ** 20;
 const LEAST = 2 ** -8;
 const CLEAN_STEPS = 400;
 
+export interface ScalerState {
+	readonly scale: number;
+	readonly skipped: number;
+	readonly cleanSince: number;
+}
+
 export class LossScaler {
 	#scale: number;
 	#skipped = 0;
@@ -21,6 +27,16 @@ export class LossScaler {
 
 	constructor(readonly active: boolean) {
 		this.#scale = active ? FIRST_SCALE : 1;
+	}
+
+	get state(): ScalerState {
+		return { scale: this.#scale, skipped: this.#skipped, cleanSince: this.#cleanSince };
+	}
+
+	restore(state: ScalerState): void {
+		this.#scale = state.scale;
+		this.#skipped = state.skipped;
+		this.#cleanSince = state.cleanSince;
 	}
 
 	get scale(): number {

@@ -49,8 +49,14 @@ export function needsObserver(probeEvery: number, previewEvery: number): boolean
 /** Thrown out of the sampler when a stop comes in the middle of a preview. */
 class Interrupted extends Error {}
 
+/** The curve of probes so far. */
+export interface ProbeState {
+	readonly base: number;
+	readonly values: readonly number[];
+}
+
 export class Observer {
-	readonly #values: number[] = [];
+	#values: number[] = [];
 	#base = 0;
 
 	private constructor(
@@ -73,6 +79,15 @@ export class Observer {
 	/** GPU memory of the forward program. */
 	get bytes(): number {
 		return this.denoiser?.program.summary.allocatedBytes ?? 0;
+	}
+
+	get probes(): ProbeState {
+		return { base: this.#base, values: [...this.#values] };
+	}
+
+	restoreProbes({ base, values }: ProbeState): void {
+		this.#base = base;
+		this.#values = [...values];
 	}
 
 	/** Measures and reports; at step 0 the base. */

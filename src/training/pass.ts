@@ -5,7 +5,8 @@
  * - The host never waits for the GPU inside the loop, except where the submitter holds it back: losses come out of a ring every few steps while further steps are
  *   already queued, and skipped steps are counted the same way.
  * - Step k is made of counter-based draws, so a pass is a function of recipe, seed and device.
- * - A stop is honoured between steps; stop-and-save returns the network as it is then.
+ * - A stop is honoured between steps; stop-and-save returns the network as it is then; a pause leaves a snapshot.
+ * - A pass that starts from a snapshot ends with the same bits as one that was never interrupted.
  */
 import type { UnetConfig } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
@@ -18,19 +19,19 @@ import type { NetworkModule } from '../lora/modules';
 import type { PassSettings } from '../recipe/recipe';
 import { TrainingError } from './events';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
+import { CHECK_EVERY, LossReporter } from './loss-reporter';
 import { LossScaler } from './loss-scale';
 import { freshNetwork, readNetwork } from './network';
 import type { Network, NetworkPlan } from './network';
 import type { Objective } from './objective';
 import { Observer } from './observer';
-import type { PreviewOptions } from './observer';
-import { ProgressMeter } from './progress';
+import type { PreviewOptions, ProbeState } from './observer';
+import { capturePass, restorePass } from './pass-state';
+import type { PassState } from './pass-state';
 import type { PassLength } from './progress';
 import { learningRateAt } from './schedule';
-
-const CHECK_EVERY = 10;
-/** Slow adapters report more often than every CHECK_EVERY steps. */
-const REPORT_MS = 250;
+import { SnapshotKeeper } from './snapshots';
+import type { SnapshotSink } from './snapshots';
 
 export interface PassOptions {
 	readonly gpu: Gpu;
@@ -52,6 +53,9 @@ export interface PassOptions {
 	/** Steps between intermediate files; 0: none. Called with what to save. */
 	readonly saveEvery: number;
 	readonly save: (modules: (NetworkModule & Factors)[], step: number) => Promise<void>;
+	/** Where the pass goes on; absent: at its beginning. */
+	readonly resume?: PassState | undefined;
+	readonly snapshots?: SnapshotSink | undefined;
 	readonly control: TrainingControl;
 	readonly emit: (event: TrainingEvent) => void;
 }
@@ -60,9 +64,12 @@ export interface PassResult {
 	/** Still on the GPU; the caller destroys its store. */
 	readonly network: Network;
 	readonly steps: number;
-	readonly ended: 'done' | 'stop' | 'stopAndSave';
+	readonly ended: 'done' | 'stop' | 'stopAndSave' | 'pause';
 	/** Steps whose gradients were not finite. */
 	readonly skipped: number;
+	/** Of every step. */
+	readonly losses: readonly number[];
+	readonly probe: ProbeState;
 }
 
 /** Runs a pass to its end or to a stop. @throws GpuError, TrainingError `training.diverged` */
@@ -107,21 +114,30 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 type Optimizer = Awaited<ReturnType<typeof createOptimizer>>;
 
 async function loop(options: PassOptions, network: Network, programs: readonly Program[], optimizer: Optimizer, observer: Observer): Promise<PassResult> {
-	const { settings, objective, control, weights } = options;
+	const { settings, objective, control, weights, pass, resume } = options;
 	const { iterations } = settings;
 	const scaler = new LossScaler(weights.storage === 'f16');
-	const reporter = new LossReporter(options, programs);
+	const reporter = new LossReporter(options, programs, resume?.losses);
+	const countSkipped = async (): Promise<number> => (resume?.skipped ?? 0) + (await optimizer.skipped());
+	const parts = { network, scaler, reporter, observer, skipped: countSkipped };
 	programs.forEach((program, shape) => objective.begin(program, shape));
-	await observer.probe(0);
-	reporter.meter.pause(0);
-	let skipped: Promise<number> | undefined;
-	let ended: PassResult['ended'] = 'done';
 	let k = 0;
+	let skipped: Promise<number> | undefined;
+	if (resume) {
+		await restorePass(parts, resume);
+		k = resume.step;
+		if (resume.pendingSkipped !== null) skipped = Promise.resolve(resume.pendingSkipped);
+	} else await observer.probe(0);
+	reporter.meter.pause(k);
+	const keeper = new SnapshotKeeper(options.snapshots, control, k);
+	const capture = (): Promise<PassState> => capturePass(parts, pass, k, skipped);
+	let ended: PassResult['ended'] = 'done';
 	while (k < iterations) {
 		if (control.request) {
 			ended = control.request;
 			break;
 		}
+		keeper.offer(k, capture);
 		const { shape, scalars } = objective.write(k, programs);
 		await programs[shape]?.run({ ...scalars, lossScale: scaler.scale });
 		reporter.ran(shape);
@@ -131,15 +147,17 @@ async function loop(options: PassOptions, network: Network, programs: readonly P
 		if (k % CHECK_EVERY === 0) {
 			if (skipped) scaler.update(await skipped, k);
 			if (scaler.exhausted || scaler.skipped > Math.max(50, iterations / 4)) throw diverged(options, k);
-			skipped = optimizer.skipped();
+			skipped = countSkipped();
 		}
 		await reporter.after(k);
 		if (k === iterations) break;
 		await rests(options, network, observer, reporter, k);
 	}
+	if (ended === 'pause' && k > 0) await keeper.take(k, capture);
+	else await keeper.settled();
 	await reporter.flush(k);
-	if (ended !== 'stop' && k > 0) await observer.probe(k);
-	return { network, steps: k, ended, skipped: await optimizer.skipped() };
+	if ((ended === 'done' || ended === 'stopAndSave') && k > 0) await observer.probe(k);
+	return { network, steps: k, ended, skipped: await countSkipped(), losses: reporter.losses, probe: observer.probes };
 }
 
 /** Probe, preview and intermediate file, where one is due. */
@@ -158,66 +176,6 @@ async function rests(options: PassOptions, network: Network, observer: Observer,
 		await options.save(await readNetwork(network), k);
 		options.emit({ type: 'state', state: 'training', pass: options.pass });
 		reporter.meter.pause(k);
-	}
-}
-
-/** Reads the ring of losses without holding the loop up: the reading of one stretch is awaited when the next one is due. */
-class LossReporter {
-	readonly meter: ProgressMeter;
-	#reported = 0;
-	#reading: Promise<void> = Promise.resolve();
-	#last = performance.now();
-	/** Programs of the steps not yet read. */
-	#ran: number[] = [];
-
-	constructor(
-		private readonly options: PassOptions,
-		private readonly programs: readonly Program[]
-	) {
-		const { iterations, batch } = options.settings;
-		this.meter = new ProgressMeter(options.pass, { iterations, batch }, options.later);
-	}
-
-	ran(shape: number): void {
-		this.#ran.push(shape);
-	}
-
-	async after(k: number): Promise<void> {
-		if (k % CHECK_EVERY !== 0 && performance.now() - this.#last < REPORT_MS) return;
-		await this.#reading;
-		this.#last = performance.now();
-		this.#reading = this.#read();
-	}
-
-	async flush(k: number): Promise<void> {
-		await this.#reading;
-		if (this.#reported < k) await this.#read();
-	}
-
-	async #read(): Promise<void> {
-		const { settings, emit } = this.options;
-		const { iterations, learningRate, schedule } = settings;
-		const losses = await this.#losses();
-		if (losses.length === 0) return;
-		const first = this.#reported + 1;
-		this.#reported += losses.length;
-		for (const event of this.meter.report(first, losses, (step) => learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
-	}
-
-	/** Means over the batch, in the order of the steps. Which steps belong to it is settled before the first wait: the loop goes on meanwhile. */
-	async #losses(): Promise<number[]> {
-		const { batch } = this.options.settings;
-		const ran = this.#ran;
-		this.#ran = [];
-		const values = await Promise.all(
-			this.options.objective.shapes.map(async ({ loss }, i) => (await this.programs[i]?.readHistory(loss)) ?? new Float32Array(0))
-		);
-		const next = values.map(() => 0);
-		return ran.map((shape) => {
-			const start = next[shape] ?? 0;
-			next[shape] = start + batch;
-			return (values[shape] ?? []).slice(start, start + batch).reduce((a, b) => a + b, 0) / batch;
-		});
 	}
 }
 

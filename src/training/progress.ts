@@ -32,6 +32,12 @@ export class ProgressMeter {
 		this.#lastStep = step;
 	}
 
+	/** Goes on behind steps that were made before, with their moving average. */
+	resume(losses: readonly number[]): void {
+		for (const loss of losses) this.#add(loss);
+		this.pause(losses.length);
+	}
+
 	/**
 	 * @param first step number (from 1) of the first loss
 	 * @param losses one per step, already the mean over the batch
@@ -48,7 +54,7 @@ export class ProgressMeter {
 		}
 		return losses.map((loss, i) => {
 			const step = first + i;
-			if (Number.isFinite(loss)) this.#average = this.#average === undefined ? loss : 0.9 * this.#average + 0.1 * loss;
+			this.#add(loss);
 			return {
 				type: 'progress',
 				pass: this.pass,
@@ -61,6 +67,10 @@ export class ProgressMeter {
 				etaSeconds: this.#eta(step)
 			};
 		});
+	}
+
+	#add(loss: number): void {
+		if (Number.isFinite(loss)) this.#average = this.#average === undefined ? loss : 0.9 * this.#average + 0.1 * loss;
 	}
 
 	#eta(step: number): number {

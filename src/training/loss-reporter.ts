@@ -1,0 +1,93 @@
+/**
+ * Reads the rings of losses without holding the loop up: the reading of one stretch is awaited when the next one is due. Keeps every loss of the pass, so that a
+ * snapshot can carry the curve and a resumed pass goes on with the same moving average.
+ */
+import type { Program } from '../kernels/program';
+import type { PassSettings } from '../recipe/recipe';
+import type { PassName, TrainingEvent } from './events';
+import type { Objective } from './objective';
+import { ProgressMeter } from './progress';
+import type { PassLength } from './progress';
+import { learningRateAt } from './schedule';
+
+/** Steps between two readings; slow adapters report more often. */
+export const CHECK_EVERY = 10;
+const REPORT_MS = 250;
+
+export interface ReporterOptions {
+	readonly pass: PassName;
+	readonly settings: PassSettings;
+	readonly objective: Objective;
+	readonly later: readonly PassLength[];
+	readonly emit: (event: TrainingEvent) => void;
+}
+
+export class LossReporter {
+	readonly meter: ProgressMeter;
+	/** Of steps 1, 2, … as far as they are read. */
+	readonly losses: number[];
+	#reading: Promise<void> = Promise.resolve();
+	#last = performance.now();
+	/** Programs of the steps not yet read. */
+	#ran: number[] = [];
+
+	/** @param before losses of the steps made before this process took the pass up */
+	constructor(
+		private readonly options: ReporterOptions,
+		private readonly programs: readonly Program[],
+		before: ArrayLike<number> = []
+	) {
+		const { iterations, batch } = options.settings;
+		this.losses = Array.from(before);
+		this.meter = new ProgressMeter(options.pass, { iterations, batch }, options.later);
+		this.meter.resume(this.losses);
+	}
+
+	ran(shape: number): void {
+		this.#ran.push(shape);
+	}
+
+	async after(k: number): Promise<void> {
+		if (k % CHECK_EVERY !== 0 && performance.now() - this.#last < REPORT_MS) return;
+		await this.#reading;
+		this.#last = performance.now();
+		this.#reading = this.#read();
+	}
+
+	async flush(k: number): Promise<void> {
+		await this.#reading;
+		if (this.losses.length < k) await this.#read();
+	}
+
+	/** The losses of steps 1…k, once they are all there; asks for them at once and does not hold up the loop. */
+	async upTo(k: number): Promise<Float64Array> {
+		this.#reading = this.#reading.then(() => (this.losses.length < k ? this.#read() : undefined));
+		await this.#reading;
+		return Float64Array.from(this.losses.slice(0, k));
+	}
+
+	async #read(): Promise<void> {
+		const { settings, emit } = this.options;
+		const { iterations, learningRate, schedule } = settings;
+		const losses = await this.#means();
+		if (losses.length === 0) return;
+		const first = this.losses.length + 1;
+		this.losses.push(...losses);
+		for (const event of this.meter.report(first, losses, (step) => learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
+	}
+
+	/** Means over the batch, in the order of the steps. Which steps belong to it is settled before the first wait: the loop goes on meanwhile. */
+	async #means(): Promise<number[]> {
+		const { batch } = this.options.settings;
+		const ran = this.#ran;
+		this.#ran = [];
+		const values = await Promise.all(this.options.objective.shapes.map(({ loss }, i) => this.programs[i]?.readHistory(loss)));
+		const next = values.map(() => 0);
+		return ran.map((shape) => {
+			const start = next[shape] ?? 0;
+			next[shape] = start + batch;
+			const items = values[shape]?.subarray(start, start + batch) ?? new Float32Array(0);
+			return items.reduce((a, b) => a + b, 0) / batch;
+		});
+	}
+}
