@@ -57,6 +57,10 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 			return saved === undefined ? undefined : `Strength ${event.strength}, seed ${event.seed}: ${saved}`;
 		case 'warning':
 			return problemLine(event.problem);
+		case 'plotCell':
+			return saved === undefined ? undefined : `Cell ${event.index + 1}: ${saved}`;
+		case 'plotProgress':
+			return `Plot: ${event.done}/${event.total} cells${event.secondsLeft === null ? '' : ` · ${duration(event.secondsLeft)} left`}`;
 		case 'sampleStep':
 			return `Sampling: step ${event.step}/${event.steps}`;
 		case 'ended':
@@ -90,13 +94,13 @@ export function textReporter(streams: Streams, now: () => number = Date.now): Re
 		event({ event }, saved) {
 			const text = describe(event, saved);
 			if (text === undefined) return;
-			if (event.type !== 'progress' && event.type !== 'sampleStep') return line(text);
+			if (event.type !== 'progress' && event.type !== 'sampleStep' && event.type !== 'plotProgress') return line(text);
 			if (streams.terminal) {
 				live = text.slice(0, Math.max(20, streams.columns() - 1));
 				streams.err(`\r\u001b[2K${live}`);
 				return;
 			}
-			const last = event.step === event.steps;
+			const last = event.type === 'plotProgress' ? event.done === event.total : event.step === event.steps;
 			if (!last && now() - lastPlain < PLAIN_INTERVAL * 1000) return;
 			lastPlain = now();
 			line(text);
@@ -114,7 +118,8 @@ export function eventJson({ seq, time, event }: EventMessage, saved?: string): R
 	const head = { seq, time };
 	switch (event.type) {
 		case 'preview':
-		case 'stripCell': {
+		case 'stripCell':
+		case 'plotCell': {
 			const { picture, ...rest } = event;
 			return { ...head, ...rest, width: picture.width, height: picture.height, file: saved ?? null };
 		}

@@ -1,28 +1,12 @@
 /**
- * What a run reports while it works, and the few types that every report needs. The protocol (`service/protocol.ts`) carries exactly
- * these; they live here because the runner that makes them stands below the service. Everything survives structured clone.
+ * What a run reports while it works: all that training reports (`training/events.ts`), and what the runner adds around it. The protocol (`service/protocol.ts`)
+ * carries exactly these; they live here because the runner that makes them stands below the service. Everything survives structured clone.
  */
+import type { PassName, Picture, TrainingEvent, TrainingProblem } from '../training/events';
 
-export type PassName = 'copier' | 'difference';
+export type { GuardReason, PassName, Picture, ProbeBand, ProbeVerdict, ProgressEvent } from '../training/events';
 
-/** 8-bit RGBA, row-major. */
-export interface Picture {
-	width: number;
-	height: number;
-	data: Uint8ClampedArray;
-}
-
-export interface Problem {
-	level: 'error' | 'warning';
-	/** Stable id, also the key of the translated text. */
-	code: string;
-	/** Which field or file; e.g. `passes.copier.learningRate`, `images.target`. */
-	where: string;
-	/** Values for the message. */
-	values: Record<string, string | number>;
-	/** English text: what is wrong, where, what to do. */
-	message: string;
-}
+export type Problem = TrainingProblem;
 
 /** Bytes of GPU memory. */
 export interface MemoryEstimate {
@@ -34,32 +18,15 @@ export interface MemoryEstimate {
 	total: number;
 }
 
-/** Seconds and steps of the run so far. `etaSeconds` counts both passes. */
-export interface ProgressEvent {
-	type: 'progress';
-	pass: PassName;
-	step: number;
-	steps: number;
-	/** Mean training loss of this step (before loss scaling), and its 0.9 moving average. */
-	loss: number;
-	lossAverage: number;
-	learningRate: number;
-	stepsPerSecond: number;
-	etaSeconds: number;
-}
-
 export type TrainState = 'preparing' | 'encoding' | 'compiling' | 'training' | 'sampling' | 'saving' | 'done' | 'stopped' | 'failed';
 
 export type RunEvent =
+	| Exclude<TrainingEvent, { type: 'state' }>
 	| { type: 'state'; state: TrainState; pass?: PassName; detail?: string; fraction?: number }
-	| ProgressEvent
-	/** Loss at fixed noise and timesteps: without the network (base) and now. */
-	| { type: 'probe'; pass: PassName; step: number; base: number; now: number; verdict: 'notYet' | 'converged' | 'collapsing' }
-	| { type: 'memory'; pass: PassName; planned: number; allocated: number }
-	| { type: 'preview'; pass: PassName; step: number; seed: number; strength: number; picture: Picture }
 	| { type: 'stripCell'; seed: number; strength: number; picture: Picture }
-	/** A finished or intermediate LoRA. */
-	| { type: 'file'; role: 'copier' | 'intermediate' | 'result'; name: string; step: number; bytes: ArrayBuffer }
-	| { type: 'warning'; problem: Problem }
 	| { type: 'sampleStep'; step: number; steps: number }
+	/** `index`: of the request's cells. */
+	| { type: 'plotCell'; index: number; picture: Picture }
+	/** Cells handed out; `fraction` counts steps of cells under way too. */
+	| { type: 'plotProgress'; done: number; total: number; fraction: number; secondsLeft: number | null }
 	| { type: 'ended'; outcome: 'done' | 'stopped' | 'failed'; problem?: Problem };

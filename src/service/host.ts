@@ -16,6 +16,7 @@ import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
 import { adapterSummary, modelInfo } from './describe';
 import type { Platform } from './platform';
+import type { PlotRequest, Plots } from './plot';
 import { PROTOCOL_VERSION, type ModelInfo, type ModelSource, type ReplyOf, type Request, type RunId, type SampleRequest, type TrainRequest } from './protocol';
 import { Runs, type ActiveRun } from './runs';
 import type { TrainerHost } from './wire';
@@ -25,6 +26,7 @@ class Host implements TrainerHost {
 	#gpu: Promise<Gpu> | undefined;
 	#model: OpenModel | undefined;
 	#models = 0;
+	#plots: Plots | undefined;
 
 	constructor(private readonly platform: Platform) {}
 
@@ -39,6 +41,7 @@ class Host implements TrainerHost {
 
 	async close(): Promise<void> {
 		this.#runs.active?.control.stop(false);
+		await this.#releasePlots();
 		this.#model?.release();
 		this.#model = undefined;
 		const gpu = this.#gpu;
@@ -60,6 +63,8 @@ class Host implements TrainerHost {
 				return this.#train(request.run, request.request);
 			case 'sample':
 				return this.#sample(request.run, request.request);
+			case 'plot':
+				return this.#plot(request.run, request.request);
 			case 'stop':
 				return this.#stop(request.run, request.save);
 			case 'cancel':
@@ -110,6 +115,7 @@ class Host implements TrainerHost {
 		});
 		report('open', 1);
 		this.#runs.refuseIfBusy();
+		await this.#releasePlots();
 		this.#model?.release();
 		this.#model = model;
 		return modelInfo(model);
@@ -118,6 +124,7 @@ class Host implements TrainerHost {
 	#closeModel(modelId: string): Promise<null> {
 		if (this.#model?.id !== modelId) return Promise.resolve(null);
 		this.#runs.refuseIfBusy();
+		void this.#releasePlots();
 		this.#model.release();
 		this.#model = undefined;
 		return Promise.resolve(null);
@@ -157,6 +164,7 @@ class Host implements TrainerHost {
 		const error = problems.find(({ level }) => level === 'error');
 		if (error) throw new ServiceError(error);
 		const gpu = await this.#openGpu();
+		await this.#releasePlots();
 		estimateRun(gpu, model, request.recipe, request.original); // refuses what this GPU cannot run
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
@@ -212,6 +220,31 @@ class Host implements TrainerHost {
 			this.#runs.end(active, cancelled ? { type: 'ended', outcome: 'stopped' } : { type: 'ended', outcome: 'failed', problem: found });
 			throw new ServiceError(found, { cause });
 		}
+	}
+
+	async #plot(run: RunId, request: PlotRequest): Promise<ReplyOf['plot']> {
+		this.#runs.refuseIfBusy();
+		const model = this.#modelOf(request.modelId);
+		const active = this.#runs.begin(run, 'sample');
+		try {
+			const [gpu, { Plots }] = await Promise.all([this.#openGpu(), import('./plot')]);
+			const plots = (this.#plots ??= new Plots());
+			const outcome = await this.#unlessLost(
+				gpu,
+				plots.draw(gpu, model, () => this.platform.openConditioner(model), active, request)
+			);
+			this.#runs.end(active, { type: 'ended', outcome: outcome.outcome });
+			return outcome;
+		} catch (cause) {
+			const found = asProblem(cause, 'plot');
+			this.#runs.end(active, { type: 'ended', outcome: 'failed', problem: found });
+			throw new ServiceError(found, { cause });
+		}
+	}
+
+	/** Gives back what the last plot left on the GPU for the next one. */
+	async #releasePlots(): Promise<void> {
+		await this.#plots?.release();
 	}
 
 	/** Stopping what has ended already is no error: both may cross on the way. */

@@ -4,7 +4,9 @@
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
 import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
+import type { PlotOutcome } from '../jobs/plot';
 import type { Recipe, SamplerKind, ModelFamily } from '../recipe/recipe';
+import type { PlotRequest } from './plot';
 
 export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
 
@@ -75,6 +77,8 @@ export type Request =
 	| { type: 'train'; run: RunId; request: TrainRequest }
 	| { type: 'stop'; run: RunId; save: boolean }
 	| { type: 'sample'; run: RunId; request: SampleRequest }
+	/** Cells of a plot; replies when all are drawn, or with those that were when it was cancelled. */
+	| { type: 'plot'; run: RunId; request: PlotRequest }
 	| { type: 'cancel'; run: RunId }
 	| { type: 'inspect'; name: string; blob: Blob };
 
@@ -86,6 +90,7 @@ export interface ReplyOf {
 	train: null;
 	stop: null;
 	sample: Picture;
+	plot: PlotOutcome;
 	cancel: null;
 	inspect: FileReport;
 }

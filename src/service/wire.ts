@@ -30,6 +30,7 @@ export function transferables(message: EventMessage): ArrayBuffer[] {
 			return [event.bytes];
 		case 'preview':
 		case 'stripCell':
+		case 'plotCell':
 			return event.picture.data.buffer instanceof ArrayBuffer ? [event.picture.data.buffer] : [];
 		default:
 			return [];

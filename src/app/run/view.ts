@@ -139,6 +139,9 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 		case 'sampleStep':
 			view.fraction = event.step / event.steps;
 			return;
+		case 'plotCell':
+		case 'plotProgress':
+			return; // of plots, which are no runs
 		case 'ended':
 			view.outcome = event.outcome;
 			view.state = event.outcome;
