@@ -1,6 +1,6 @@
 /**
- * Rooms by hash: `#train`, `#library`, `#settings`; `#r=…` is a recipe link and opens Train with it. Hash routing needs no server
- * rewrite, so the same files work from a folder, a static host and the local helper. Unknown hashes lead to Train.
+ * Rooms by hash: `#train`, `#library`, `#settings`; `#plot?lora=ID` gives a room parameters; `#r=…` is a recipe link and opens Train with it.
+ * Hash routing needs no server rewrite, so the same files work from a folder, a static host and the local helper. Unknown hashes lead to Train.
  */
 export const ROOMS = ['train', 'library', 'settings'] as const;
 export type Room = (typeof ROOMS)[number];
@@ -9,11 +9,13 @@ export type Room = (typeof ROOMS)[number];
 export interface Route {
 	room: Room;
 	recipe: string | null;
+	/** What stands behind the question mark. */
+	parameters: URLSearchParams;
 }
 
 export function parseHash(hash: string): Route {
 	const text = hash.replace(/^#/, '');
-	if (text.startsWith('r=')) return { room: 'train', recipe: `#${text}` };
-	const room = ROOMS.find((name) => name === text);
-	return { room: room ?? 'train', recipe: null };
+	if (text.startsWith('r=')) return { room: 'train', recipe: `#${text}`, parameters: new URLSearchParams() };
+	const [name = '', query = ''] = text.split(/\?(.*)/s);
+	return { room: ROOMS.find((known) => known === name) ?? 'train', recipe: null, parameters: new URLSearchParams(query) };
 }

@@ -74,10 +74,17 @@ describe('words and addresses', () => {
 	});
 
 	test('hashes lead to rooms; a recipe leads to Train; the unknown too', () => {
-		expect(parseHash('#library')).toEqual({ room: 'library', recipe: null });
-		expect(parseHash('#r=abc')).toEqual({ room: 'train', recipe: '#r=abc' });
-		expect(parseHash('#queue')).toEqual({ room: 'train', recipe: null });
-		expect(parseHash('')).toEqual({ room: 'train', recipe: null });
+		expect(parseHash('#library')).toMatchObject({ room: 'library', recipe: null });
+		expect(parseHash('#r=abc')).toMatchObject({ room: 'train', recipe: '#r=abc' });
+		expect(parseHash('#nowhere')).toMatchObject({ room: 'train', recipe: null });
+		expect(parseHash('')).toMatchObject({ room: 'train', recipe: null });
+	});
+
+	test('a room can be opened with parameters', () => {
+		const { room, parameters } = parseHash('#library?lora=a-1&lora=b%202');
+		expect(room).toBe('library');
+		expect(parameters.getAll('lora')).toEqual(['a-1', 'b 2']);
+		expect(parseHash('#library').parameters.size).toBe(0);
 	});
 
 	test('metadata is read from the file itself', () => {
