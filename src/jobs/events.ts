@@ -20,11 +20,21 @@ export interface MemoryEstimate {
 
 export type TrainState = 'preparing' | 'encoding' | 'compiling' | 'training' | 'sampling' | 'saving' | 'done' | 'stopped' | 'failed';
 
+/** One loss per step from step 1, and the probes. */
+export interface TrainedCurve {
+	losses: Float64Array;
+	probes: { step: number; base: number; now: number }[];
+}
+
 export type RunEvent =
 	| Exclude<TrainingEvent, { type: 'state' }>
 	| { type: 'state'; state: TrainState; pass?: PassName; detail?: string; fraction?: number }
 	| { type: 'stripCell'; seed: number; strength: number; picture: Picture }
 	| { type: 'sampleStep'; step: number; steps: number }
+	/** The run can go on from here. `milliseconds`: what packing and writing took. */
+	| { type: 'snapshot'; pass: PassName; step: number; bytes: number; milliseconds: number }
+	/** The run goes on behind `step` of `pass`; `curves` are what was trained before. */
+	| { type: 'resumed'; pass: PassName; step: number; curves: Partial<Record<PassName, TrainedCurve>> }
 	/** `index`: of the request's cells. */
 	| { type: 'plotCell'; index: number; picture: Picture }
 	/** Cells handed out; `fraction` counts steps of cells under way too. */

@@ -7,7 +7,7 @@ import { latentFactor } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import type { Recipe } from '../recipe/recipe';
 import { trainDifference } from '../training/difference';
-import type { TrainedModules } from '../training/run-state';
+import type { RunMemory, TrainedModules } from '../training/run-state';
 import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
@@ -15,6 +15,8 @@ import { checkModel, checkPair, checkTrainable } from './check';
 import type { Conditioner } from './conditioner';
 import type { Picture, Problem, RunEvent } from './events';
 import type { OpenModel } from './model';
+import { deviceName, openRunMemory, runIdentity } from './resume';
+import type { SnapshotRequest } from './resume';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
 
@@ -30,6 +32,8 @@ export interface RunEnvironment {
 	openConditioner(): Promise<Conditioner>;
 	control: TrainingControl;
 	emit(event: RunEvent): void;
+	/** Where the run is kept on the way; absent: nowhere. */
+	snapshots?: SnapshotRequest | undefined;
 }
 
 /** What is known to be wrong (or surprising) before anything is spent. */
@@ -140,6 +144,13 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 	}
 }
 
+/** What was kept of this run before, and where it is kept from now on. */
+async function runMemory({ recipe, original, target }: RunInput, { gpu, model, emit, snapshots }: RunEnvironment): Promise<RunMemory | undefined> {
+	if (!snapshots) return undefined;
+	const identity = await runIdentity(recipe, [original, target], model.blob);
+	return openRunMemory(snapshots, { identity, device: deviceName(gpu), version, recipe, emit });
+}
+
 /**
  * Runs to the end or to a stop; the caller reports how it ended.
  * @throws GpuError, TrainingError, LoraError; what was finished before has been handed out
@@ -148,6 +159,7 @@ export async function runDifference(input: RunInput, environment: RunEnvironment
 	const { gpu, model, control, emit } = environment;
 	const { recipe } = input;
 	try {
+		const memory = await runMemory(input, environment);
 		emit({ type: 'state', state: 'preparing', detail: 'weights', fraction: 0 });
 		const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }));
 		continueUnlessStopped(control);
@@ -163,7 +175,8 @@ export async function runDifference(input: RunInput, environment: RunEnvironment
 			preview: { ...encoded.preview, decode: (latent) => decoder.decode(latent) },
 			control,
 			emit,
-			version
+			version,
+			memory
 		}).finally(() => decoder.close());
 		// A stop wants an end, not a strip; what is there has been saved.
 		if (trained.network && control.request === null && recipe.preview.seeds.length > 0) {

@@ -51,25 +51,31 @@ export class LossReporter {
 		if (k % CHECK_EVERY !== 0 && performance.now() - this.#last < REPORT_MS) return;
 		await this.#reading;
 		this.#last = performance.now();
-		this.#reading = this.#read();
+		void this.#read();
 	}
 
-	async flush(k: number): Promise<void> {
+	async flush(): Promise<void> {
+		if (this.#ran.length > 0) void this.#read();
 		await this.#reading;
-		if (this.losses.length < k) await this.#read();
 	}
 
 	/** The losses of steps 1…k, once they are all there; asks for them at once and does not hold up the loop. */
 	async upTo(k: number): Promise<Float64Array> {
-		this.#reading = this.#reading.then(() => (this.losses.length < k ? this.#read() : undefined));
-		await this.#reading;
+		await this.flush();
 		return Float64Array.from(this.losses.slice(0, k));
 	}
 
-	async #read(): Promise<void> {
+	/** What is to be read is settled now, between two steps; it is appended behind what is still on its way. */
+	#read(): Promise<void> {
+		const [before, means] = [this.#reading, this.#means()];
+		means.catch(() => undefined); // told by the wait below
+		this.#reading = before.then(async () => this.#append(await means));
+		return this.#reading;
+	}
+
+	#append(losses: readonly number[]): void {
 		const { settings, emit } = this.options;
 		const { iterations, learningRate, schedule } = settings;
-		const losses = await this.#means();
 		if (losses.length === 0) return;
 		const first = this.losses.length + 1;
 		this.losses.push(...losses);

@@ -155,7 +155,7 @@ async function loop(options: PassOptions, network: Network, programs: readonly P
 	}
 	if (ended === 'pause' && k > 0) await keeper.take(k, capture);
 	else await keeper.settled();
-	await reporter.flush(k);
+	await reporter.flush();
 	if ((ended === 'done' || ended === 'stopAndSave') && k > 0) await observer.probe(k);
 	return { network, steps: k, ended, skipped: await countSkipped(), losses: reporter.losses, probe: observer.probes };
 }

@@ -25,6 +25,9 @@ export class SnapshotKeeper {
 	#lastStep: number;
 	#lastTime: number;
 	#cost = 0;
+	/** A disk that was full a moment ago still is. */
+	#notBefore = 0;
+	#taken = false;
 	#working: Promise<void> | undefined;
 
 	constructor(
@@ -46,7 +49,7 @@ export class SnapshotKeeper {
 	/** Takes one now, after the one on its way, and waits for it. */
 	async take(step: number, capture: () => Promise<PassState>): Promise<void> {
 		await this.#working;
-		if (this.sink && (step > this.#lastStep || this.#cost === 0)) this.#start(step, capture);
+		if (this.sink && (step > this.#lastStep || !this.#taken)) this.#start(step, capture);
 		await this.#working;
 	}
 
@@ -58,7 +61,7 @@ export class SnapshotKeeper {
 	#due(step: number): boolean {
 		if (!this.sink || step <= this.#lastStep) return false;
 		if (this.control.takeSnapshotRequest()) return true;
-		if (this.sink.every === 0) return false;
+		if (this.sink.every === 0 || this.now() < this.#notBefore) return false;
 		const passed = this.now() - this.#lastTime;
 		return passed >= SHARE * this.#cost && (step - this.#lastStep >= this.sink.every || passed >= LONGEST_MS);
 	}
@@ -69,9 +72,13 @@ export class SnapshotKeeper {
 		this.#lastStep = step;
 		this.#working = capture()
 			.then(async (state) => {
-				this.#cost = Math.max(1, await sink.save(state));
+				this.#cost = await sink.save(state);
+				this.#taken = true;
 			})
-			.catch((error: unknown) => sink.failed(error))
+			.catch((error: unknown) => {
+				this.#notBefore = this.now() + LONGEST_MS;
+				sink.failed(error);
+			})
 			.finally(() => {
 				this.#lastTime = this.now();
 				this.#working = undefined;

@@ -54,7 +54,7 @@ function recipe(change: (recipe: Recipe) => void = () => undefined): Recipe {
 	made.passes.difference.seed = 12;
 	made.passes.difference.convRank = 2;
 	made.passes.difference.convAlpha = 2;
-	made.saving = { everySteps: 5, precision: 'f16', keepCopier: true };
+	made.saving = { everySteps: 5, snapshotEvery: 0, precision: 'f16', keepCopier: true };
 	made.probe.every = 6;
 	made.preview.every = 0;
 	change(made);
@@ -129,7 +129,7 @@ describe('the difference method', { timeout: 900_000 }, () => {
 		const long = recipe((r) => {
 			r.passes.copier.iterations = 2;
 			r.passes.difference.iterations = 100_000;
-			r.saving = { everySteps: 0, precision: 'f16', keepCopier: false };
+			r.saving = { everySteps: 0, snapshotEvery: 0, precision: 'f16', keepCopier: false };
 			r.probe.every = 0;
 		});
 		const stopAt = (save: boolean) => (event: TrainingEvent, control: TrainingControl) => {

@@ -1,0 +1,178 @@
+/**
+ * A run that was interrupted and taken up again ends with the same bits as one that was not, wherever it was interrupted: every snapshot of an
+ * uninterrupted run is what a kill at that moment leaves behind, so runs are taken up from some of them, in both passes.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openCheckpoint } from '../../../src/diffusion/checkpoint';
+import type { Checkpoint } from '../../../src/diffusion/checkpoint';
+import { loadUnetWeights } from '../../../src/diffusion/weights';
+import { fileSource } from '../../../src/formats/node';
+import { openSafetensors } from '../../../src/formats/safetensors';
+import type { Gpu } from '../../../src/gpu/gpu';
+import type { RunEvent } from '../../../src/jobs/events';
+import { openRunMemory } from '../../../src/jobs/resume';
+import { WeightStore } from '../../../src/kernels/weights';
+import { defaultRecipe } from '../../../src/recipe/defaults';
+import type { Recipe } from '../../../src/recipe/recipe';
+import { defaultOptimizer } from '../../../src/recipe/optimizers';
+import { memorySlots, snapshotStore } from '../../../src/storage/snapshots/snapshots';
+import type { Slots } from '../../../src/storage/snapshots/snapshots';
+import { trainDifference } from '../../../src/training/difference';
+import { TrainingControl } from '../../../src/training/events';
+import { openTestGpu } from '../harness';
+
+const STEPS = 8;
+const JOB = 'job';
+
+let gpu: Gpu;
+let checkpoint: Checkpoint;
+let weights: WeightStore;
+let latents: { original: Float32Array; target: Float32Array; height: number; width: number };
+let context: Float32Array;
+
+beforeAll(async () => {
+	gpu = await openTestGpu();
+	checkpoint = await openCheckpoint(await fileSource('public/models/mini.safetensors'));
+	weights = new WeightStore(gpu, 'f16');
+	await loadUnetWeights(checkpoint, weights);
+	const file = await openSafetensors(await fileSource('test/fixtures/training/gradients.safetensors'));
+	const latent = (await file.readFloat32('latent')).slice(0, 8 * 8 * 4);
+	context = await file.readFloat32('context');
+	latents = { original: latent, target: latent.map((x, i) => (i % 64 < 16 ? -x : x)), height: 8, width: 8 };
+});
+afterAll(() => weights.destroy());
+
+function recipe(optimizer: 'lion' | 'adamw'): Recipe {
+	const made = defaultRecipe('mini');
+	for (const pass of [made.passes.copier, made.passes.difference]) {
+		Object.assign(pass, { rank: 4, alpha: 4, iterations: STEPS, batch: 1, blocks: ['OUT10', 'OUT11'], learningRate: 2e-3, seed: -1 });
+		pass.optimizer = defaultOptimizer(optimizer);
+	}
+	made.saving = { ...made.saving, everySteps: 3, snapshotEvery: 1, keepCopier: false };
+	made.probe.every = 4;
+	made.preview.every = 0;
+	return made;
+}
+
+/** Files that stay as they were at any moment. */
+class Disk {
+	readonly files = new Map<string, Uint8Array>();
+	readonly slots: Slots = {
+		...memorySlots(),
+		list: () => Promise.resolve([...this.files.keys()]),
+		read: (key) => Promise.resolve(this.files.get(key)),
+		write: (key, parts) => {
+			this.files.set(key, new Uint8Array(parts.flatMap((part) => [...part])));
+			return Promise.resolve();
+		}
+	};
+
+	constructor(files: Iterable<[string, Uint8Array]> = []) {
+		for (const [key, bytes] of files) this.files.set(key, bytes);
+	}
+}
+
+interface Outcome {
+	network: unknown;
+	losses: Record<string, number>;
+	probes: string[];
+	averages: Record<string, number>;
+	files: string[];
+	/** The disk after each snapshot, with the place it was taken. */
+	disks: { at: string; disk: Disk }[];
+	resumed: Extract<RunEvent, { type: 'resumed' }> | undefined;
+}
+
+async function train(
+	made: Recipe,
+	disk: Disk,
+	resume: boolean,
+	onEvent: (event: RunEvent, control: TrainingControl) => void = () => undefined
+): Promise<Outcome> {
+	const control = new TrainingControl();
+	const result: Outcome = { network: undefined, losses: {}, probes: [], averages: {}, files: [], disks: [], resumed: undefined };
+	const emit = (event: RunEvent): void => {
+		if (event.type === 'progress') {
+			result.losses[`${event.pass} ${event.step}`] = event.loss;
+			result.averages[`${event.pass} ${event.step}`] = event.lossAverage;
+		}
+		if (event.type === 'probe') result.probes.push(`${event.pass} ${event.step} ${event.base} ${event.now} ${event.verdict}`);
+		if (event.type === 'file') result.files.push(event.name);
+		if (event.type === 'snapshot') result.disks.push({ at: `${event.pass} ${event.step}`, disk: new Disk(disk.files) });
+		if (event.type === 'resumed') result.resumed = event;
+		if (event.type === 'warning') throw new Error(event.problem.message);
+		onEvent(event, control);
+	};
+	const memory = await openRunMemory(
+		{ store: snapshotStore(disk.slots), job: JOB, resume },
+		{ identity: 'same', device: 'd', version: 'v', recipe: made, emit }
+	);
+	const { network } = await trainDifference({
+		gpu,
+		weights,
+		config: checkpoint.config,
+		recipe: made,
+		latents,
+		conditioning: { context },
+		control,
+		emit,
+		version: 'test',
+		// Packing takes next to nothing here; without this the 2 % rule would leave out most of them.
+		memory: { ...memory, save: (state) => memory.save(state).then(() => 0) }
+	});
+	result.network = network;
+	return result;
+}
+
+describe.each(['lion', 'adamw'] as const)('with %s', (optimizer) => {
+	it('a run taken up from any snapshot ends with the same bits', async () => {
+		const made = recipe(optimizer);
+		const whole = await train(made, new Disk(), false);
+		expect(whole.network).toBeDefined();
+		const places = whole.disks.map(({ at }) => at);
+		// The step between two snapshots may pass while one is packed; most are there.
+		expect(places.length).toBeGreaterThan(STEPS);
+		const inCopier = whole.disks.filter(({ at }) => at.startsWith('copier'));
+		const inDifference = whole.disks.filter(({ at }) => at.startsWith('difference') && at !== 'difference 0');
+		const between = whole.disks.filter(({ at }) => at === 'difference 0');
+		expect(between.length).toBe(1);
+		const some = [inCopier[Math.floor(Math.random() * inCopier.length)], between[0], inDifference[Math.floor(Math.random() * inDifference.length)]];
+		for (const chosen of some) {
+			if (!chosen) throw new Error(`no snapshot among ${places.join(', ')}`);
+			const again = await train(made, new Disk(chosen.disk.files), true);
+			expect(again.network, chosen.at).toEqual(whole.network);
+			const [pass = '', step = ''] = chosen.at.split(' ');
+			expect(again.resumed).toMatchObject({ pass, step: Number(step) });
+			// Exactly the steps behind the snapshot are reported, with the same losses and averages.
+			const position = (place: string): number => (place.startsWith('copier') ? 0 : 1000) + Number(place.split(' ')[1]);
+			const behind = Object.entries(whole.losses).filter(([place]) => position(place) > position(chosen.at));
+			expect(again.losses, chosen.at).toEqual(Object.fromEntries(behind));
+			for (const [place, average] of Object.entries(again.averages)) expect(average, place).toBe(whole.averages[place]);
+			expect(whole.probes.slice(whole.probes.length - again.probes.length)).toEqual(again.probes);
+			expect(whole.files.slice(whole.files.length - again.files.length)).toEqual(again.files);
+			expect(again.resumed?.curves[pass === 'copier' ? 'copier' : 'difference']?.losses.length ?? 0).toBe(Number(step));
+		}
+	}, 300_000);
+});
+
+it('a pause leaves a snapshot of the very step, and a second one goes on from the first', async () => {
+	const made = recipe('adamw');
+	made.saving.snapshotEvery = 0;
+	made.passes.copier.seed = 3;
+	made.passes.difference.seed = 4;
+	const whole = await train(made, new Disk(), false);
+	expect(whole.disks.map(({ at }) => at)).toEqual(['difference 0']);
+	const disk = new Disk();
+	const pauseIn = (pass: string) => (event: RunEvent, control: TrainingControl) => {
+		if (event.type === 'progress' && event.pass === pass && event.step >= 2) control.pause();
+	};
+	const first = await train(made, disk, false, pauseIn('copier'));
+	expect(first.network).toBeUndefined();
+	const second = await train(made, disk, true, pauseIn('difference'));
+	expect(second.resumed).toMatchObject({ pass: 'copier' });
+	expect(second.network).toBeUndefined();
+	const third = await train(made, disk, true);
+	expect(third.resumed).toMatchObject({ pass: 'difference' });
+	expect(third.network).toEqual(whole.network);
+	expect({ ...first.losses, ...second.losses, ...third.losses }).toEqual(whole.losses);
+}, 300_000);
