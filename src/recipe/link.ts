@@ -22,6 +22,8 @@ export const MAX_LINK_LENGTH = 16_384;
 export const MAX_JSON_BYTES = 131_072;
 const PIECE = 256;
 
+const WHOLE: ReadonlySet<string> = new Set(['original', 'target', 'mask', 'file', 'folder', 'resumeFrom', 'optimizer', 'schedule']);
+
 /** `undefined` when equal. Objects are compared field by field, file references, optimizers, schedules and lists as a whole. */
 function difference(base: unknown, value: unknown, whole: boolean): unknown {
 	if (JSON.stringify(base) === JSON.stringify(value)) return undefined;
@@ -29,7 +31,7 @@ function difference(base: unknown, value: unknown, whole: boolean): unknown {
 	const out: Record<string, unknown> = {};
 	const standard = new Map(Object.entries(base));
 	for (const [key, item] of Object.entries(value)) {
-		const part = difference(standard.get(key), item, key === 'original' || key === 'target' || key === 'optimizer' || key === 'schedule');
+		const part = difference(standard.get(key), item, WHOLE.has(key));
 		if (part !== undefined) out[key] = part;
 	}
 	return out;
@@ -46,9 +48,13 @@ export function compactRecipe(recipe: Recipe): Record<string, unknown> {
 	const shared: Recipe = {
 		...recipe,
 		model: withoutPath(recipe.model),
-		images: { original: withoutPath(recipe.images.original), target: withoutPath(recipe.images.target) }
+		images: { original: withoutPath(recipe.images.original), target: withoutPath(recipe.images.target) },
+		mask: recipe.mask && withoutPath(recipe.mask),
+		copier: { ...recipe.copier, file: recipe.copier.file && withoutPath(recipe.copier.file) },
+		dataset: { ...recipe.dataset, folder: recipe.dataset.folder && withoutPath(recipe.dataset.folder) },
+		resumeFrom: recipe.resumeFrom && withoutPath(recipe.resumeFrom)
 	};
-	const base = defaultRecipe(recipe.model.family);
+	const base = { ...defaultRecipe(recipe.model.family, recipe.mode), mode: 'difference' };
 	const { model, ...rest } = shared;
 	const { model: baseModel, ...baseRest } = base;
 	const out: Record<string, unknown> = { version: 1, ...(difference(baseRest, rest, false) as Record<string, unknown> | undefined) };
