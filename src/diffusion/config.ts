@@ -57,7 +57,8 @@ export interface TextConfig {
 export interface ModelConfig {
 	readonly family: ModelFamily;
 	readonly title: string;
-	readonly prediction: 'epsilon';
+	/** v: the model predicts √ᾱ·noise − √(1−ᾱ)·x₀. */
+	readonly prediction: 'epsilon' | 'v';
 	/** Side in pixels that the model was made for. */
 	readonly resolution: number;
 	readonly unet: UnetConfig;

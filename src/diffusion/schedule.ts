@@ -49,6 +49,11 @@ export function minSnrWeight(t: number, gamma: number): number {
 	return gamma > 0 ? Math.min(gamma / snr(t), 1) : 1;
 }
 
+/** The same of velocity prediction: min(snr, γ)/(snr + 1); 1 when γ is 0. */
+export function velocityMinSnrWeight(t: number, gamma: number): number {
+	return gamma > 0 ? Math.min(gamma, snr(t)) / (snr(t) + 1) : 1;
+}
+
 /** σ at a step; fractions are interpolated in log σ. */
 export function sigmaAt(t: number): number {
 	const low = Math.min(Math.max(Math.floor(t), 0), TRAIN_STEPS - 1);

@@ -109,7 +109,7 @@ export async function trainDifference(options: DifferenceOptions): Promise<Diffe
 		const seed = seeds[pass];
 		const { latent, frozen, later, saveEvery } = rest;
 		const objective = denoisingObjective({
-			config: options.config.unet,
+			config: options.config,
 			storage: options.weights.storage,
 			settings,
 			seed,

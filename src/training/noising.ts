@@ -4,9 +4,11 @@
  * Rules
  * - One timestep and one noise per batch item; t is uniform over the whole numbers of [min, max), the end not included (TrainTrain).
  * - Everything is counter-based: step k of a seed is the same whatever came before, so a resumed run equals an uninterrupted one.
- * - x_t = √ᾱ·x₀ + √(1−ᾱ)·n. Loss weight min(γ/SNR, 1), 1 when γ is 0 (Hang et al. 2023, epsilon form).
+ * - x_t = √ᾱ·x₀ + √(1−ᾱ)·n. Loss weight min(γ/SNR, 1), 1 when γ is 0 (Hang et al. 2023, epsilon form); for a velocity target min(SNR, γ)/(SNR + 1). TrainTrain takes
+ *   the first form there too, which weighs the noisy timesteps far too much.
  */
-import { minSnrWeight, noiseCoefficients } from '../diffusion/schedule';
+import { minSnrWeight, noiseCoefficients, velocityMinSnrWeight } from '../diffusion/schedule';
+import type { ModelConfig } from '../diffusion/config';
 import { seedKey, UniformStream } from '../lora/random';
 import type { PassSettings } from '../recipe/recipe';
 
@@ -23,21 +25,25 @@ export interface StepDraw {
 	readonly counter: Uint32Array;
 }
 
-type DrawSettings = Pick<PassSettings, 'batch' | 'timesteps' | 'minSnrGamma'>;
+type DrawSettings = Pick<PassSettings, 'batch' | 'timesteps' | 'minSnrGamma'> & Partial<Pick<PassSettings, 'sharedTimesteps'>>;
 
 /** Coefficients and weights of given timesteps. */
-export function atTimesteps(t: readonly number[], minSnrGamma: number): Omit<StepDraw, 'counter'> {
+export function atTimesteps(t: readonly number[], minSnrGamma: number, prediction: ModelConfig['prediction'] = 'epsilon'): Omit<StepDraw, 'counter'> {
+	const weigh = prediction === 'v' ? velocityMinSnrWeight : minSnrWeight;
 	return {
 		t: Float32Array.from(t),
 		coef: Float32Array.from(t.flatMap((step) => [...noiseCoefficients(step)])),
-		weight: Float32Array.from(t, (step) => minSnrWeight(step, minSnrGamma))
+		weight: Float32Array.from(t, (step) => weigh(step, minSnrGamma))
 	};
 }
 
 /** Draws of step k (from 0). */
-export function drawStep(seed: number, k: number, settings: DrawSettings): StepDraw {
+export function drawStep(seed: number, k: number, settings: DrawSettings, prediction: ModelConfig['prediction'] = 'epsilon'): StepDraw {
 	const { batch, timesteps, minSnrGamma } = settings;
 	const uniform = new UniformStream(seed, [TIME_STREAM, 0]).take(k * batch, batch);
-	const t = Array.from(uniform, (u) => timesteps.min + Math.floor(u * (timesteps.max - timesteps.min)));
-	return { ...atTimesteps(t, minSnrGamma), counter: Uint32Array.of((k * batch) >>> 0, 0, ...seedKey(seed)) };
+	const t = Array.from(
+		settings.sharedTimesteps ? uniform.fill(uniform[0] ?? 0) : uniform,
+		(u) => timesteps.min + Math.floor(u * (timesteps.max - timesteps.min))
+	);
+	return { ...atTimesteps(t, minSnrGamma, prediction), counter: Uint32Array.of((k * batch) >>> 0, 0, ...seedKey(seed)) };
 }

@@ -35,8 +35,16 @@ export interface ProbeSource {
 	readonly conditioning: Conditioning;
 	/** Strength of the trained network while it is measured. */
 	readonly multiplier: number;
-	/** Absent: the prediction should be the noise. Else: what the model without the trained network predicts for this picture under the same noise. */
+	/** Absent: epsilon. */
+	readonly prediction?: 'epsilon' | 'v' | undefined;
+	/** The picture is unit noise at every timestep, not a latent noised for it (iLECO). */
+	readonly pureNoise?: boolean | undefined;
+	/** Absent: the prediction should be the noise (or the velocity). Else: what the model without the trained network predicts for this picture under the same noise. */
 	readonly teacher?: { readonly latent: Float32Array; readonly conditioning: Conditioning } | undefined;
+	/** What the model predicts; absent: the noise. Without meaning when there is a teacher. */
+	readonly prediction?: 'epsilon' | 'v' | undefined;
+	/** `[h, w]`: where the loss counts, 0…1. */
+	readonly mask?: Float32Array | undefined;
 }
 
 export interface Objective {
@@ -46,4 +54,6 @@ export interface Objective {
 	begin(program: Program, shape: number): void;
 	/** Writes the inputs of step k (from 0) and says which program runs it. */
 	write(k: number, programs: readonly Program[]): StepRun;
+	/** Timesteps of step k, one for each item: by them the guard knows what loss to expect. Absent: it compares with the beginning of the pass. */
+	timesteps?(k: number): readonly number[];
 }

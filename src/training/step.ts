@@ -1,14 +1,17 @@
 /**
  * One training step as a graph: draw noise, noise the latent, predict, compare, differentiate.
  *
- *   n = gaussian(counter);  x_t = a·x₀ + s·n;  eps = UNet(x_t, t, context; frozen networks, trained network);  loss[b] = w[b]·mean f(eps − n)
+ *   n = gaussian(counter);  x_t = a·x₀ + s·n;  p = UNet(x_t, t, context; frozen networks, trained network);  loss[b] = w[b]·mean mask·f(p − target)
  *
- * The latent has batch 1 and is repeated; noise, timestep and weight are per item. All networks are in force at 1 from forward to the end of backward.
- * Source: the two-pass difference method: pass 1 trains on the original, pass 2 with the copier frozen and applied on the target.
+ * The target is the noise n, the velocity a·n − s·x₀ (models of velocity prediction), or what the model without the trained network says of a second picture
+ * under the same noise and timestep (the teacher; nothing flows back into it). A latent shared by the batch is repeated; noise, timestep and weight are per item.
+ * Frozen networks are in force at 1; so is the trained one, unless there is a teacher: then its strength is the scalar `multiplier`, which holds from the forward
+ * to the end of the backward pass because both are one program.
  */
 import type { UnetConfig } from '../diffusion/config';
 import { buildUnet } from '../diffusion/unet';
 import { GraphBuilder } from '../graph/builder';
+import type { Adapter } from '../graph/builder';
 import { differentiate } from '../graph/differentiate';
 import { fuse } from '../graph/fuse';
 import type { Value } from '../graph/ir';
@@ -26,8 +29,21 @@ export interface StepShape {
 	readonly storage: 'f32' | 'f16';
 }
 
+export interface StepKind {
+	readonly target: 'noise' | 'velocity' | 'teacher';
+	/** One latent for the whole batch, or one for each item. */
+	readonly latents: 'shared' | 'each';
+	readonly masked: boolean;
+}
+
+/** One picture, all of it, noise as the target. */
+export const PLAIN_STEP: StepKind = { target: 'noise', latents: 'shared', masked: false };
+
+/** Strength of the trained network in a step with a teacher. */
+export const MULTIPLIER = 'multiplier';
+
 export interface StepInputs {
-	/** `[1, h, w, 4]`, scaled. */
+	/** `[1 or B, h, w, 4]`, scaled. */
 	readonly latent: Value;
 	/** u32 `[4]` */
 	readonly counter: Value;
@@ -41,47 +57,65 @@ export interface StepInputs {
 	readonly context: Value;
 	/** `[B, V]`, SDXL only. */
 	readonly vector: Value | undefined;
+	/** `[B, 2]`: (−s, a), for a velocity target. */
+	readonly velocity: Value | undefined;
+	/** `[B, h, w]`, when masked. */
+	readonly mask: Value | undefined;
+	/** The teacher's picture and text; shapes as above. */
+	readonly teacher: { readonly latent: Value; readonly context: Value; readonly vector: Value | undefined } | undefined;
 }
 
 export interface TrainingStep extends StepGraph {
 	readonly inputs: StepInputs;
 }
 
-/** Builds, differentiates and fuses. The only scalar is `lossScale`. */
-export function buildStep(
-	config: UnetConfig,
-	shape: StepShape,
-	settings: Pick<PassSettings, 'batch' | 'loss'>,
-	networks: { readonly frozen: readonly NetworkPlan[]; readonly trained: NetworkPlan }
-): TrainingStep {
-	const builder = new GraphBuilder({ storage: shape.storage });
-	const { batch } = settings;
-	const { height, width } = shape;
-	const inputs: StepInputs = {
-		latent: builder.input('latent', [1, height, width, config.inChannels]),
+function declareInputs(builder: GraphBuilder, config: UnetConfig, { height, width }: StepShape, batch: number, kind: StepKind): StepInputs {
+	const picture = (prefix: string): { latent: Value; context: Value; vector: Value | undefined } => ({
+		latent: builder.input(`${prefix}latent`, [kind.latents === 'each' ? batch : 1, height, width, config.inChannels]),
+		context: builder.input(`${prefix}context`, [batch, TOKENS, config.contextDim]),
+		vector: config.vectorDim > 0 ? builder.input(`${prefix}vector`, [batch, config.vectorDim]) : undefined
+	});
+	return {
+		...picture(''),
 		counter: builder.input('counter', [4], 'u32'),
 		coef: builder.input('coef', [batch, 2]),
 		t: builder.input('t', [batch]),
 		weight: builder.input('weight', [batch]),
-		context: builder.input('context', [batch, TOKENS, config.contextDim]),
-		vector: config.vectorDim > 0 ? builder.input('vector', [batch, config.vectorDim]) : undefined
+		velocity: kind.target === 'velocity' ? builder.input('velocity', [batch, 2]) : undefined,
+		mask: kind.masked ? builder.input('mask', [batch, height, width]) : undefined,
+		teacher: kind.target === 'teacher' ? picture('teacher.') : undefined
 	};
-	const noise = builder.gaussian(inputs.counter, [batch, height, width, config.inChannels]);
-	const adapters = adaptersOf(
-		builder,
-		[...networks.frozen, networks.trained].map((plan) => ({ plan, multiplier: undefined }))
-	);
-	const prediction = buildUnet(builder, config, {
-		latent: builder.noised(inputs.latent, noise, inputs.coef),
-		t: inputs.t,
-		context: inputs.context,
-		vector: inputs.vector,
-		adapters
-	});
-	const loss = builder.loss(settings.loss, prediction, noise, inputs.weight);
+}
+
+/** Builds, differentiates and fuses. Scalars: `lossScale`, and `multiplier` with a teacher. */
+export function buildStep(
+	config: UnetConfig,
+	shape: StepShape,
+	settings: Pick<PassSettings, 'batch' | 'loss'>,
+	networks: { readonly frozen: readonly NetworkPlan[]; readonly trained: NetworkPlan },
+	kind: StepKind = PLAIN_STEP
+): TrainingStep {
+	const builder = new GraphBuilder({ storage: shape.storage });
+	const inputs = declareInputs(builder, config, shape, settings.batch, kind);
+	const { coef, t, teacher, velocity } = inputs;
+	const noise = builder.gaussian(inputs.counter, [settings.batch, shape.height, shape.width, config.inChannels]);
+	const frozen = networks.frozen.map((plan) => ({ plan, multiplier: undefined }));
+	const predict = (of: Pick<StepInputs, 'latent' | 'context' | 'vector'>, adapters: (path: string) => Adapter[]): Value =>
+		buildUnet(builder, config, { latent: builder.noised(of.latent, noise, coef), t, context: of.context, vector: of.vector, adapters });
+
+	const taught = teacher && predict(teacher, adaptersOf(builder, frozen));
+	const trained = { plan: networks.trained, multiplier: teacher ? builder.scalar(MULTIPLIER) : undefined };
+	const prediction = predict(inputs, adaptersOf(builder, [...frozen, trained]));
+	const target = taught ?? (velocity ? builder.noised(inputs.latent, noise, velocity, 'f32') : noise);
+	const loss = builder.loss(settings.loss, prediction, target, inputs.weight, inputs.mask);
 	const forward = builder.finish([loss]);
 	const wanted = new Set(networks.trained.modules.flatMap((m) => [downName(networks.trained.label, m.path), upName(networks.trained.label, m.path)]));
 	const wrt = forward.values.filter((value) => value.kind === 'parameter' && wanted.has(value.name));
-	const { graph, gradients } = differentiate(forward, { loss, lossScale: { factor: 1, scalar: builder.scalar('lossScale') }, wrt });
+	const { graph, gradients } = differentiate(forward, {
+		loss,
+		lossScale: { factor: 1, scalar: builder.scalar('lossScale') },
+		wrt,
+		stop: taught ? [taught] : []
+	});
 	return { graph: fuse(graph), inputs, loss, gradients };
 }

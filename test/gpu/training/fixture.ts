@@ -28,7 +28,7 @@ export interface GradientFixture {
 }
 
 /** Streams (i, 1) and (i, 2) of the seed: down in ±1/√fan-in, up in ±0.05. */
-function filled(modules: readonly NetworkModule[], seed: number): FilledModule[] {
+export function filled(modules: readonly NetworkModule[], seed: number): FilledModule[] {
 	return modules.map((m, i) => {
 		const columns = downColumns(m);
 		const spread = (which: number, count: number, bound: number) =>
