@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { dpmpp2m } from '../../../src/diffusion/dpmpp';
 import { channelsFirst, channelsLast, noiseSource, nvNormal } from '../../../src/diffusion/noise';
 import { ddim, eulerAncestral, guide } from '../../../src/diffusion/samplers';
 import { alphaBar, alphasCumprod, karrasSigmas, minSnrWeight, sigmaAt, stepOfSigma, uniformSigmas } from '../../../src/diffusion/schedule';
@@ -14,6 +15,7 @@ interface Fixture {
 	ddimWebui: Record<string, { latent: number[]; calls: number }>;
 	eulerUniform: Record<string, number[]>;
 	eulerKarras: Record<string, number[]>;
+	dpmpp2m: Record<string, number[]>;
 	uniform20: number[];
 	karras20: number[];
 }
@@ -121,6 +123,23 @@ describe('samplers', () => {
 		}
 	});
 
+	it('runs DPM++ 2M with Karras sigmas, and in one step gives the denoised latent', async () => {
+		for (const [steps, expected] of Object.entries(fixture.dpmpp2m)) {
+			expectClose(await dpmpp2m(eps, noise(), { steps: Number(steps) }), expected, 5e-5);
+		}
+		const sigma = sigmaAt(999);
+		const start = noise().next();
+		const once = eps(
+			start.map((n) => (n * sigma) / Math.sqrt(sigma * sigma + 1)),
+			999
+		);
+		expectClose(
+			await dpmpp2m(eps, noise(), { steps: 1 }),
+			start.map((n, i) => sigma * (n - (once[i] ?? 0))),
+			5e-5
+		);
+	});
+
 	it('starts from a picture at a step', async () => {
 		const latent = new Float32Array(16).fill(0.5);
 		const times: number[] = [];
@@ -151,5 +170,6 @@ describe('samplers', () => {
 		await expect(ddim(eps, noise(), { steps: 0, spacing: 'leading' })).rejects.toThrow(RangeError);
 		await expect(ddim(eps, noise(), { steps: 1, spacing: 'webui' })).rejects.toThrow(RangeError);
 		await expect(eulerAncestral(eps, noise(), { steps: 1.5 })).rejects.toThrow(RangeError);
+		await expect(dpmpp2m(eps, noise(), { steps: 0 })).rejects.toThrow(RangeError);
 	});
 });
