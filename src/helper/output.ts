@@ -25,7 +25,20 @@ function duration(seconds: number): string {
 }
 
 const PASS = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' } as const;
-const VERDICT = { notYet: 'learning', converged: 'converged', collapsing: 'collapsing' } as const;
+const VERDICT = {
+	notYet: 'not yet',
+	learning: 'learning',
+	converged: 'converged',
+	overfitting: 'past its best',
+	collapsed: 'collapsed',
+	notConverging: 'not converging'
+} as const;
+const GUARD = {
+	notFinite: (value: number) => `${value} steps without finite gradients`,
+	loss: (value: number) => `the loss is ${value.toPrecision(2)} times what it should be`,
+	norm: (value: number) => `the weights grew ${value.toPrecision(2)}-fold`,
+	probe: (value: number) => `the loss at fixed noise is ${value.toPrecision(2)} times that without the network`
+} as const;
 const STATE: Partial<Record<Extract<RunEvent, { type: 'state' }>['state'], string>> = {
 	preparing: 'Preparing',
 	encoding: 'Encoding',
@@ -47,6 +60,14 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 			return `${PASS[event.pass]}: step ${event.step}/${event.steps} · loss ${event.lossAverage.toPrecision(3)} · ${event.stepsPerSecond.toFixed(2)} it/s · ${duration(event.etaSeconds)} left`;
 		case 'probe':
 			return `Probe at step ${event.step}: ${event.now.toPrecision(3)} (without the network ${event.base.toPrecision(3)}) · ${VERDICT[event.verdict]}`;
+		case 'guard': {
+			const what = `Guard at step ${event.step}: ${GUARD[event.reason](event.value)}`;
+			return event.action === 'rollback'
+				? `${what}. Back to step ${event.to}, on with ${event.factor} times the learning rate`
+				: `${what}. Stopped; the network of step ${event.to} was kept`;
+		}
+		case 'endedEarly':
+			return `${PASS[event.pass]}: converged, ended at step ${event.step}/${event.steps}`;
 		case 'memory':
 			return `${PASS[event.pass]}: ${Math.round(event.allocated / 2 ** 20)} MB of GPU memory`;
 		case 'file':

@@ -2,13 +2,15 @@
  * Looks at a network while it trains, through one forward program: the probe at fixed noise, and live previews.
  * In pass 2 the probe keeps the copier on (that is what the loss sees), a preview shows the new network alone (that is what will be used).
  */
-import type { Picture, PassName, TrainingControl, TrainingEvent } from './events';
+import type { Picture, PassName, ProbeVerdict, TrainingControl, TrainingEvent } from './events';
 import type { Network } from './network';
 import type { ProbeSource } from './objective';
-import { probeLoss, probePoints, probeVerdict } from './probe';
+import { baseAt, mean, noisedAt, probeBands, probeLosses, probePoints, targetsAt } from './probe';
 import type { ProbePoints } from './probe';
 import { Denoiser, sampleLatents } from './sample';
 import type { Conditioning } from './sample';
+import { judge, shouldEnd } from './verdict';
+import type { ProbeReading } from './verdict';
 import type { Gpu } from '../gpu/gpu';
 import type { UnetConfig } from '../diffusion/config';
 import type { WeightStore } from '../kernels/weights';
@@ -51,13 +53,21 @@ class Interrupted extends Error {}
 
 /** The curve of probes so far. */
 export interface ProbeState {
+	/** Mean loss without the trained network, and that of each point. */
 	readonly base: number;
+	readonly points: readonly number[];
+	/** Steps and means of the probes after the base. */
+	readonly steps: readonly number[];
 	readonly values: readonly number[];
 }
 
 export class Observer {
-	#values: number[] = [];
-	#base = 0;
+	#readings: ProbeReading[] = [];
+	/** Of each point, without the trained network; empty before the first probe. */
+	#base: readonly number[] = [];
+	/** Noised latents, and what should be predicted for them, `[points, h, w, 4]`. */
+	#noised: Float32Array | undefined;
+	#targets: Float32Array | undefined;
 
 	private constructor(
 		private readonly options: ObserverOptions,
@@ -67,8 +77,8 @@ export class Observer {
 
 	static async create(options: ObserverOptions): Promise<Observer> {
 		const { gpu, weights, config, frozen, network, settings } = options;
-		const { height, width, latent } = options.source;
-		const points = probePoints(latent, { height, width, channels: config.inChannels }, settings);
+		const { height, width } = options.source;
+		const points = probePoints({ height, width, channels: config.inChannels }, settings);
 		const needed = needsObserver(options.probeEvery, options.preview?.settings.every ?? 0);
 		const denoiser = needed
 			? await Denoiser.create(gpu, { config, weights, networks: [...frozen, network], height, width, batch: OBSERVER_BATCH, label: `${options.pass} observer` })
@@ -82,12 +92,36 @@ export class Observer {
 	}
 
 	get probes(): ProbeState {
-		return { base: this.#base, values: [...this.#values] };
+		return {
+			base: this.#base.length > 0 ? mean(this.#base) : 0,
+			points: [...this.#base],
+			steps: this.#readings.map(({ step }) => step),
+			values: this.#readings.map(({ now }) => now)
+		};
 	}
 
-	restoreProbes({ base, values }: ProbeState): void {
-		this.#base = base;
-		this.#values = [...values];
+	restoreProbes({ points, steps, values }: ProbeState): void {
+		this.#base = [...points];
+		this.#readings = values.map((now, i) => ({ step: steps[i] ?? 0, now }));
+	}
+
+	/** Forgets what was measured after a step: the pass went back to it. */
+	rewind(step: number): void {
+		this.#readings = this.#readings.filter((reading) => reading.step <= step);
+	}
+
+	get verdict(): ProbeVerdict {
+		return judge(this.#readings, this.#frame);
+	}
+
+	/** The pass has converged and may end. */
+	get finished(): boolean {
+		return shouldEnd(this.#readings, this.#frame);
+	}
+
+	/** The loss that a network which does nothing has at these timesteps; undefined before the first probe. */
+	expected(timesteps: readonly number[]): number | undefined {
+		return this.#base.length === 0 ? undefined : mean(timesteps.map((t) => baseAt(this.points, this.#base, t)));
 	}
 
 	/** Measures and reports; at step 0 the base. */
@@ -96,8 +130,8 @@ export class Observer {
 		if (probeEvery === 0 || !this.denoiser) return;
 		const now = await this.#measure(this.denoiser, [...frozen.map(() => 1), step === 0 ? 0 : source.multiplier]);
 		if (step === 0) this.#base = now;
-		else this.#values.push(now);
-		emit({ type: 'probe', pass, step, base: this.#base, now, verdict: probeVerdict(this.#base, this.#values) });
+		else this.#readings.push({ step, now: mean(now) });
+		emit({ type: 'probe', pass, step, base: mean(this.#base), now: mean(now), bands: probeBands(this.points, this.#base, now), verdict: this.verdict });
 	}
 
 	async preview(step: number): Promise<void> {
@@ -131,14 +165,24 @@ export class Observer {
 		this.denoiser?.destroy();
 	}
 
-	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number> {
+	get #frame(): { base: number; steps: number } {
+		return { base: mean(this.#base), steps: this.options.settings.iterations };
+	}
+
+	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number[]> {
 		const { points, options } = this;
-		const prediction = await denoiser.predict(
-			points.noised,
-			points.t,
-			points.t.map(() => options.source.conditioning),
-			strengths
-		);
-		return probeLoss(points, prediction, options.settings.loss);
+		const { latent, conditioning, teacher, prediction, mask } = options.source;
+		const predict = (noised: Float32Array, given: Conditioning, at: readonly number[]): Promise<Float32Array> =>
+			denoiser.predict(
+				noised,
+				points.t,
+				points.t.map(() => given),
+				at
+			);
+		this.#noised ??= noisedAt(points, latent);
+		this.#targets ??= teacher
+			? await predict(noisedAt(points, teacher.latent), teacher.conditioning, [...options.frozen.map(() => 1), 0])
+			: targetsAt(points, latent, prediction ?? 'epsilon');
+		return probeLosses(points, await predict(this.#noised, conditioning, strengths), this.#targets, options.settings.loss, mask);
 	}
 }

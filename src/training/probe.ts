@@ -1,75 +1,106 @@
 /**
- * The probe: the loss at noises and timesteps that never change, so that the curve shows the network and not the luck of the draw.
+ * The probe: the loss at noises and timesteps that never change, so that the curve shows the network and not the luck of the draw. What the curve means says `verdict.ts`.
  *
  * Rules
- * - Eight points: timesteps in the middle of eight equal parts of the pass's range, noise from a fixed seed. "base" is the same without the trained network
- *   (in pass 2: with the copier alone).
- * - Verdict: `collapsing` when the value is not finite, or above 1.5 × base twice in a row without falling, or, after having been below 0.7 × base,
- *   above that again and above 2.5 × the best; `converged` when it is below 0.6 × base and
- *   the last four probes have not beaten the best before them by 3 %; `notYet` otherwise.
- *   Why these: a copier that reproduces its picture falls to a tenth or so of base on the mini model, to about half on SDXL, whose copier stays inexact; a run with too high a rate first
- *   falls and then climbs back over its start. A large rate of AdamW may first overshoot and then come down (the mini model's default does): no alarm for that.
+ * - Eight points: timesteps in the middle of eight equal parts of the pass's range, noise from a fixed seed; two neighbours make a band, so four bands tell coarse
+ *   (noisy) from fine timesteps. "base" is the same without the trained network (in pass 2 of a difference run: with the copier alone).
+ * - The loss is the objective's own: against the noise, the velocity a·n − s·x₀ (models of velocity prediction), or a teacher's prediction; where there is a mask, over it.
  */
 import { channelsLast, nvNormal } from '../diffusion/noise';
 import type { PassSettings } from '../recipe/recipe';
-import type { ProbeVerdict } from './events';
+import type { ProbeBand } from './events';
 import { atTimesteps } from './noising';
 
 export const PROBE_POINTS = 8;
+const BANDS = 4;
 const PROBE_SEED = 0x70726f62;
+
+interface LatentShape {
+	readonly height: number;
+	readonly width: number;
+	readonly channels: number;
+}
 
 export interface ProbePoints {
 	readonly t: readonly number[];
+	/** The pass's timesteps; the end is not included. */
+	readonly range: { readonly min: number; readonly max: number };
 	/** Per point `[h, w, 4]`. */
 	readonly noise: readonly Float32Array[];
-	/** Noised latents `[points, h, w, 4]`. */
-	readonly noised: Float32Array;
+	/** Per point (√ᾱ, √(1−ᾱ)). */
+	readonly coef: Float32Array;
 	readonly weight: Float32Array;
 }
 
-/** @param latent `[h, w, channels]` */
-export function probePoints(
-	latent: Float32Array,
-	shape: { height: number; width: number; channels: number },
-	settings: Pick<PassSettings, 'timesteps' | 'minSnrGamma'>
-): ProbePoints {
+export function probePoints(shape: LatentShape, settings: Pick<PassSettings, 'timesteps' | 'minSnrGamma'>): ProbePoints {
 	const { min, max } = settings.timesteps;
 	const t = Array.from({ length: PROBE_POINTS }, (_, k) => min + Math.floor(((k + 0.5) / PROBE_POINTS) * (max - min)));
 	const { coef, weight } = atTimesteps(t, settings.minSnrGamma);
-	const noise = t.map((_, k) => channelsLast(nvNormal(PROBE_SEED, k, latent.length), shape));
-	const noised = new Float32Array(PROBE_POINTS * latent.length);
-	noise.forEach((n, k) => {
-		const [a, s] = [coef[2 * k] ?? 0, coef[2 * k + 1] ?? 0];
-		for (let i = 0; i < latent.length; i++) noised[k * latent.length + i] = a * (latent[i] ?? 0) + s * (n[i] ?? 0);
-	});
-	return { t, noise, noised, weight };
+	const noise = t.map((_, k) => channelsLast(nvNormal(PROBE_SEED, k, shape.height * shape.width * shape.channels), shape));
+	return { t, range: { min, max }, noise, coef, weight };
 }
 
-/** Mean weighted loss of predictions `[points, h, w, 4]`. */
-export function probeLoss(points: ProbePoints, prediction: Float32Array, kind: PassSettings['loss']): number {
-	const size = prediction.length / PROBE_POINTS;
-	let total = 0;
+/** a·x + b·n at every point: `[points, h, w, 4]`. */
+function blend(points: ProbePoints, latent: Float32Array, factors: (a: number, s: number) => readonly [ofLatent: number, ofNoise: number]): Float32Array {
+	const size = latent.length;
+	const out = new Float32Array(PROBE_POINTS * size);
 	points.noise.forEach((noise, k) => {
+		const [x, n] = factors(points.coef[2 * k] ?? 0, points.coef[2 * k + 1] ?? 0);
+		for (let i = 0; i < size; i++) out[k * size + i] = x * (latent[i] ?? 0) + n * (noise[i] ?? 0);
+	});
+	return out;
+}
+
+/** The noised latents `[points, h, w, 4]`. @param latent `[h, w, 4]` */
+export function noisedAt(points: ProbePoints, latent: Float32Array): Float32Array {
+	return blend(points, latent, (a, s) => [a, s]);
+}
+
+/** What a model should predict `[points, h, w, 4]`: the noise, or the velocity. */
+export function targetsAt(points: ProbePoints, latent: Float32Array, prediction: 'epsilon' | 'v'): Float32Array {
+	return blend(points, latent, (a, s) => (prediction === 'v' ? [-s, a] : [0, 1]));
+}
+
+/**
+ * Weighted loss of each point.
+ * @param prediction `[points, h, w, 4]` @param target the same @param mask `[h, w]`, 0…1
+ */
+export function probeLosses(points: ProbePoints, prediction: Float32Array, target: Float32Array, kind: PassSettings['loss'], mask?: Float32Array): number[] {
+	const size = prediction.length / PROBE_POINTS;
+	return points.t.map((_, k) => {
 		let sum = 0;
 		for (let i = 0; i < size; i++) {
-			const d = Math.abs((prediction[k * size + i] ?? 0) - (noise[i] ?? 0));
-			sum += kind === 'mse' ? d * d : kind === 'l1' ? d : d < 1 ? 0.5 * d * d : d - 0.5;
+			const d = Math.abs((prediction[k * size + i] ?? 0) - (target[k * size + i] ?? 0));
+			const each = kind === 'mse' ? d * d : kind === 'l1' ? d : d < 1 ? 0.5 * d * d : d - 0.5;
+			sum += mask ? each * (mask[i >> 2] ?? 0) : each;
 		}
-		total += ((points.weight[k] ?? 1) * sum) / size;
+		return ((points.weight[k] ?? 1) * sum) / size;
 	});
-	return total / PROBE_POINTS;
 }
 
-/** @param values all probes of the pass so far, the latest last */
-export function probeVerdict(base: number, values: readonly number[]): ProbeVerdict {
-	const now = values.at(-1);
-	if (now === undefined) return 'notYet';
-	const best = Math.min(...values.filter(Number.isFinite), Infinity);
-	const last = values.at(-2) ?? 0;
-	const climbs = last > 1.5 * base && now >= last;
-	const climbsBack = best < 0.7 * base && now > 2.5 * best && now > 0.7 * base;
-	if (!Number.isFinite(now) || climbs || climbsBack) return 'collapsing';
-	const before = Math.min(...values.slice(0, -4));
-	const recent = Math.min(...values.slice(-4));
-	return values.length > 4 && now < 0.6 * base && recent > 0.97 * before ? 'converged' : 'notYet';
+export function mean(values: readonly number[]): number {
+	return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+/** Neighbouring points together. */
+export function probeBands({ range }: ProbePoints, base: readonly number[], now: readonly number[]): ProbeBand[] {
+	const per = PROBE_POINTS / BANDS;
+	const edge = (band: number): number => range.min + Math.floor((band / BANDS) * (range.max - range.min));
+	return Array.from({ length: BANDS }, (_, band) => {
+		const part = (values: readonly number[]): number => mean(values.slice(band * per, (band + 1) * per));
+		return { min: edge(band), max: edge(band + 1), base: part(base), now: part(now) };
+	});
+}
+
+/**
+ * The loss that a network which does nothing has at a timestep: between the points along a straight line of the logarithm, beyond them as at the last.
+ * @param base loss of each point without the trained network
+ */
+export function baseAt(points: Pick<ProbePoints, 't'>, base: readonly number[], t: number): number {
+	const above = points.t.findIndex((point) => point >= t);
+	const last = points.t.length - 1;
+	const i = above === -1 ? last : Math.max(1, above);
+	const [t0, t1] = [points.t[i - 1] ?? 0, points.t[i] ?? 0];
+	const share = t1 === t0 ? 1 : Math.min(1, Math.max(0, (t - t0) / (t1 - t0)));
+	return Math.exp((1 - share) * Math.log(base[i - 1] ?? NaN) + share * Math.log(base[i] ?? NaN));
 }

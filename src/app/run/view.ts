@@ -4,9 +4,16 @@
 import type { Recipe } from '../../recipe/recipe';
 import type { PassName, Picture, Problem, RunEvent, TrainState } from '../../service/protocol';
 
-export const PASSES = ['copier', 'difference'] as const satisfies readonly PassName[];
+export type Verdict = Extract<RunEvent, { type: 'probe' }>['verdict'];
 
-export type Verdict = 'notYet' | 'converged' | 'collapsing';
+/** What the guard did, or that the pass ended early. */
+export type GuardView = Extract<RunEvent, { type: 'guard' }>;
+
+export interface ProbeView {
+	step: number;
+	base: number;
+	now: number;
+}
 
 export interface PassView {
 	step: number;
@@ -14,8 +21,15 @@ export interface PassView {
 	/** One loss per step seen, with its step. */
 	lossSteps: number[];
 	losses: number[];
-	probes: { step: number; base: number; now: number }[];
+	/** The learning rate of each of these steps; null where it is not known (before the run was taken up again). */
+	rates: (number | null)[];
+	probes: ProbeView[];
+	/** By stretch of timesteps, as at the last probe. */
+	bands: { min: number; max: number; base: number; now: number }[];
 	verdict: Verdict;
+	guards: GuardView[];
+	/** Step at which it was found converged and ended. */
+	endedEarly: number | null;
 	memory: { planned: number; allocated: number } | null;
 	stepsPerSecond: number;
 }
@@ -55,23 +69,43 @@ export interface RunView {
 	problem: Problem | null;
 }
 
+/** The passes of a run, in order: with a copier from a file or in a mode without one there is only the pass that makes the result. */
+export function passesOf({ mode, copier }: Pick<Recipe, 'mode' | 'copier'>): PassName[] {
+	if (mode !== 'difference' || copier.use === 'file') return ['difference'];
+	return copier.only ? ['copier'] : ['copier', 'difference'];
+}
+
 export function stripKey(seed: number, strength: number): string {
 	return `${seed}/${strength}`;
 }
 
 export function startView(id: string, recipe: Recipe, started: number): RunView {
-	const pass = (steps: number): PassView => ({ step: 0, steps, lossSteps: [], losses: [], probes: [], verdict: 'notYet', memory: null, stepsPerSecond: 0 });
+	const passes = passesOf(recipe);
+	const pass = (name: PassName): PassView => ({
+		step: 0,
+		steps: passes.includes(name) ? recipe.passes[name].iterations : 0,
+		lossSteps: [],
+		losses: [],
+		rates: [],
+		probes: [],
+		bands: [],
+		verdict: 'notYet',
+		guards: [],
+		endedEarly: null,
+		memory: null,
+		stepsPerSecond: 0
+	});
 	return {
 		id,
 		recipe,
 		started,
 		ended: null,
 		state: 'preparing',
-		pass: 'copier',
+		pass: passes[0] ?? 'difference',
 		detail: '',
 		fraction: null,
 		etaSeconds: null,
-		passes: { copier: pass(recipe.passes.copier.iterations), difference: pass(recipe.passes.difference.iterations) },
+		passes: { copier: pass('copier'), difference: pass('difference') },
 		previews: [],
 		strip: new Map(),
 		files: [],
@@ -83,7 +117,14 @@ export function startView(id: string, recipe: Recipe, started: number): RunView 
 
 /** The view after `events`, which all belong to its run, in order. `view` stays as it was. */
 export function advance(view: RunView, events: readonly { time: number; event: RunEvent }[]): RunView {
-	const own = (pass: PassView): PassView => ({ ...pass, lossSteps: [...pass.lossSteps], losses: [...pass.losses], probes: [...pass.probes] });
+	const own = (pass: PassView): PassView => ({
+		...pass,
+		lossSteps: [...pass.lossSteps],
+		losses: [...pass.losses],
+		rates: [...pass.rates],
+		probes: [...pass.probes],
+		guards: [...pass.guards]
+	});
 	const next: RunView = {
 		...view,
 		passes: { copier: own(view.passes.copier), difference: own(view.passes.difference) },
@@ -113,14 +154,22 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 			pass.stepsPerSecond = event.stepsPerSecond;
 			pass.lossSteps.push(event.step);
 			pass.losses.push(event.loss);
+			pass.rates.push(event.learningRate);
 			return;
 		}
 		case 'probe': {
 			const pass = view.passes[event.pass];
 			pass.probes.push({ step: event.step, base: event.base, now: event.now });
+			pass.bands = event.bands;
 			pass.verdict = event.verdict;
 			return;
 		}
+		case 'guard':
+			rewind(view, event);
+			return;
+		case 'endedEarly':
+			view.passes[event.pass].endedEarly = event.step;
+			return;
 		case 'memory':
 			view.passes[event.pass].memory = { planned: event.planned, allocated: event.allocated };
 			return;
@@ -139,6 +188,14 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 		case 'sampleStep':
 			view.fraction = event.step / event.steps;
 			return;
+		case 'resumed':
+			for (const name of ['copier', 'difference'] as const) {
+				const curve = event.curves[name];
+				if (curve) takeUp(view.passes[name], curve);
+			}
+			return;
+		case 'snapshot':
+			return; // the queue shows it
 		case 'plotCell':
 		case 'plotProgress':
 			return; // of plots, which are no runs
@@ -154,19 +211,46 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 	}
 }
 
-/** Share of all training steps of both passes, 0…1. */
-export function trainedShare(view: RunView): number {
-	const { copier, difference } = view.passes;
-	return (copier.step + difference.step) / (copier.steps + difference.steps);
+/** Back to the step the guard chose: what came after it is no longer part of the run. */
+function rewind(view: RunView, event: GuardView): void {
+	const pass = view.passes[event.pass];
+	pass.guards.push(event);
+	pass.step = event.to;
+	const kept = pass.lossSteps.findLastIndex((step) => step <= event.to) + 1;
+	for (const list of [pass.lossSteps, pass.losses, pass.rates]) list.length = kept;
+	pass.probes = pass.probes.filter(({ step }) => step <= event.to);
+	view.previews = view.previews.filter((preview) => preview.pass !== event.pass || preview.step <= event.to);
 }
 
-/** Both passes on one axis: the difference's steps follow the copier's. */
-export function timeline(view: RunView): { steps: number[]; copier: (number | null)[]; difference: (number | null)[] } {
+/** The curve of what was trained before the run was interrupted. */
+function takeUp(pass: PassView, { losses, probes }: { losses: Float64Array; probes: ProbeView[] }): void {
+	pass.step = losses.length;
+	pass.losses = [...losses];
+	pass.lossSteps = pass.losses.map((_, i) => i + 1);
+	pass.rates = pass.losses.map(() => null);
+	pass.probes = [...probes];
+}
+
+/** Share of all training steps of both passes, 0…1. A pass that ended early is whole. */
+export function trainedShare(view: RunView): number {
+	const passes = Object.values(view.passes);
+	const done = passes.reduce((sum, { step, steps, endedEarly }) => sum + (endedEarly === null ? step : steps), 0);
+	return done / passes.reduce((sum, { steps }) => sum + steps, 0);
+}
+
+/** Where a pass begins on an axis that has all of them, one after the other. */
+export function offsetOf(view: RunView, name: PassName): number {
+	return name === 'difference' ? view.passes.copier.steps : 0;
+}
+
+/** All passes on one axis: the difference's steps follow the copier's. */
+export function timeline(view: RunView): { steps: number[]; copier: (number | null)[]; difference: (number | null)[]; rates: (number | null)[] } {
 	const { copier, difference } = view.passes;
-	const offset = copier.steps;
+	const offset = offsetOf(view, 'difference');
 	return {
 		steps: [...copier.lossSteps, ...difference.lossSteps.map((step) => step + offset)],
 		copier: [...copier.losses, ...difference.losses.map(() => null)],
-		difference: [...copier.losses.map(() => null), ...difference.losses]
+		difference: [...copier.losses.map(() => null), ...difference.losses],
+		rates: [...copier.rates, ...difference.rates]
 	};
 }

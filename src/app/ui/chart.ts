@@ -16,9 +16,17 @@ export interface Curve {
 	points?: boolean;
 }
 
+/** An upright line at a place on the axis: something happened there. */
+export interface Mark {
+	x: number;
+	/** A CSS colour, custom properties included. */
+	colour: string;
+}
+
 export interface ChartSpec {
 	x: readonly number[];
 	curves: readonly Curve[];
+	marks?: readonly Mark[];
 	height: number;
 	logarithmic: boolean;
 	format: (value: number) => string;
@@ -72,6 +80,7 @@ function options(spec: ChartSpec, current: () => ChartSpec, element: HTMLElement
 		padding: [8, 16, 0, 0],
 		cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
 		legend: { show: false },
+		hooks: { draw: [(plot) => drawMarks(plot, current().marks ?? [], colour)] },
 		scales: { x: { time: false, range: [0, Math.max(1, spec.last)] }, y: { distr: spec.logarithmic ? 3 : 1, range } },
 		axes: [
 			{ stroke: axis, font, grid: { show: false }, ticks: { show: false }, size: 28, space: 64 },
@@ -101,6 +110,22 @@ function options(spec: ChartSpec, current: () => ChartSpec, element: HTMLElement
 			}))
 		]
 	};
+}
+
+function drawMarks(plot: uPlot, marks: readonly Mark[], colour: (text: string) => string): void {
+	const { ctx, bbox } = plot;
+	ctx.save();
+	ctx.lineWidth = 1.5 * devicePixelRatio;
+	ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+	for (const mark of marks) {
+		const x = plot.valToPos(mark.x, 'x', true);
+		ctx.strokeStyle = colour(mark.colour);
+		ctx.beginPath();
+		ctx.moveTo(x, bbox.top);
+		ctx.lineTo(x, bbox.top + bbox.height);
+		ctx.stroke();
+	}
+	ctx.restore();
 }
 
 /** Draws into `element`; uPlot is loaded with the first chart. `update` redraws with new data. */

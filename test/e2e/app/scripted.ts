@@ -62,7 +62,7 @@ function* story({ recipe, original, target }: TrainRequest, until: string): Gene
 			yield { type: 'progress', pass, step, steps, loss: value, lossAverage: value, learningRate: 1e-3, stepsPerSecond: rate, etaSeconds: left };
 			if (step % recipe.probe.every === 0) {
 				const now = 0.0026 + 0.011 * Math.exp((-4 * step) / steps);
-				yield { type: 'probe', pass, step, base: 0.0138, now, verdict: step / steps > 0.7 ? 'converged' : 'notYet' };
+				yield { type: 'probe', pass, step, base: 0.0138, now, bands: [], verdict: step / steps > 0.7 ? 'converged' : 'learning' };
 			}
 			if (step === 1 || step % recipe.preview.every === 0) {
 				const share = pass === 'copier' ? 0 : Math.min(1, (1.6 * step) / steps);

@@ -35,7 +35,7 @@ describe('what a run shows', () => {
 		expect(trainedShare(seen)).toBe(0.75);
 		expect(seen.pass).toBe('difference');
 		expect(seen.etaSeconds).toBe(30);
-		expect(timeline(seen)).toEqual({ steps: [1, 2, 3], copier: [0.5, 0.4, null], difference: [null, null, 0.3] });
+		expect(timeline(seen)).toEqual({ steps: [1, 2, 3], copier: [0.5, 0.4, null], difference: [null, null, 0.3], rates: [1e-3, 1e-3, 1e-3] });
 	});
 
 	test('what it showed before stays untouched', () => {
@@ -50,7 +50,7 @@ describe('what a run shows', () => {
 		const picture = { width: 1, height: 1, data: new Uint8ClampedArray(4) };
 		const seen = play(
 			view(1, 1),
-			{ type: 'probe', pass: 'copier', step: 1, base: 2, now: 1, verdict: 'converged' },
+			{ type: 'probe', pass: 'copier', step: 1, base: 2, now: 1, bands: [], verdict: 'converged' },
 			{ type: 'memory', pass: 'copier', planned: 5, allocated: 5 },
 			{ type: 'preview', pass: 'copier', step: 1, seed: 7, strength: 1, picture },
 			{ type: 'stripCell', seed: 7, strength: -0.5, picture },

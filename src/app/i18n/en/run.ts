@@ -12,12 +12,35 @@ export const run = {
 		failed: 'Failed'
 	},
 	details: { download: 'fetching the model', open: 'opening the model' },
-	converged: 'Converged',
-	collapsing: 'Collapsing',
+	verdictWords: {
+		notYet: 'Learning',
+		learning: 'Learning',
+		converged: 'Converged',
+		overfitting: 'Past its best',
+		collapsed: 'Collapsed',
+		notConverging: 'Not converging'
+	},
 	verdicts: {
-		notYet: 'Still learning: the loss at fixed noise is falling.',
+		notYet: 'Not yet: the loss at fixed noise has not moved.',
+		learning: 'Learning: the loss at fixed noise is falling.',
 		converged: 'Converged: further steps change little.',
-		collapsing: 'Collapsing: the loss at fixed noise rises. Stop, and lower the learning rate or alpha.'
+		overfitting: 'Past its best: the loss at fixed noise rises again. An earlier step is better; look at the previews and take the file saved there.',
+		collapsed: 'Collapsed: the network does worse than none at all. Lower the learning rate or alpha.',
+		notConverging: 'Not converging: at this pace the pass ends before it has learnt enough. Raise the learning rate (three times, say) or the steps.'
+	},
+	endedEarly: (pass: string, step: string, steps: string) => `${pass} had converged and was ended at step ${step} of ${steps}.`,
+	guard: {
+		title: 'The guard stepped in',
+		reasons: {
+			notFinite: (value: string) => `${value} steps gave no finite gradients`,
+			loss: (value: string) => `the loss rose to ${value} times what it should be`,
+			norm: (value: string) => `the LoRA's weights grew ${value}-fold within a few steps`,
+			probe: (value: string) => `the loss at fixed noise is ${value} times that without the LoRA`
+		},
+		rollback: (pass: string, step: string, reason: string, to: string, rate: string) =>
+			`${pass}, step ${step}: ${reason}. Went back to step ${to} and goes on with ${rate} of the learning rate.`,
+		stop: (pass: string, step: string, reason: string, to: string) =>
+			`${pass}, step ${step}: ${reason}. Lowering the rate did not help any more, so training stopped; the network of step ${to} was kept. Choose a lower learning rate.`
 	},
 	passNumber: (n: number, name: string) => `Pass ${n}: ${name}`,
 	waiting: 'waiting',
@@ -37,6 +60,11 @@ export const run = {
 	logScale: 'Log scale',
 	probe: 'At fixed noise',
 	probeText: (pass: string, base: string, now: string, ratio: string) => `${pass}: ${base} without the LoRA, now ${now} (${ratio}).`,
+	learningRate: 'Learning rate',
+	rateText: (now: string, most: string) => `Learning rate now ${now}, at most ${most}.`,
+	bands: 'By noise level',
+	bandsLead: 'Much noise decides layout and large shapes, little noise fine detail. Each bar: the loss now, as a share of that without the LoRA.',
+	bandNames: ['Little noise', 'Less', 'More', 'Much noise'],
 	probeBase: 'without',
 	preview: 'Live preview',
 	previewNone: 'The first preview comes after the first steps.',

@@ -14,12 +14,35 @@ export const run: (typeof en)['run'] = {
 		failed: '失敗'
 	},
 	details: { download: 'モデルを取得中', open: 'モデルを開いています' },
-	converged: '収束',
-	collapsing: '崩壊しかけています',
+	verdictWords: {
+		notYet: '学習中',
+		learning: '学習中',
+		converged: '収束',
+		overfitting: '行きすぎ',
+		collapsed: '崩壊',
+		notConverging: '収束しそうにありません'
+	},
 	verdicts: {
-		notYet: '学習中です。決まったノイズでの損失は下がり続けています。',
+		notYet: 'まだ動きがありません。決まったノイズでの損失は変わっていません。',
+		learning: '学習中です。決まったノイズでの損失は下がっています。',
 		converged: '収束しました。これ以上続けてもほとんど変わりません。',
-		collapsing: '崩壊しかけています。決まったノイズでの損失が上がっています。止めて、学習率か alpha を下げてください。'
+		overfitting:
+			'行きすぎです。決まったノイズでの損失がまた上がっています。もっと前のステップのほうが良いので、プレビューを見て、そこで保存したファイルを使ってください。',
+		collapsed: '崩壊しました。LoRAがないときより悪くなっています。学習率か alpha を下げてください。',
+		notConverging: 'このペースでは、十分に覚える前に終わります。学習率を上げる（たとえば3倍）か、ステップ数を増やしてください。'
+	},
+	endedEarly: (pass, step, steps) => `${pass}は収束したので、${steps} ステップ中 ${step} で終えました。`,
+	guard: {
+		title: '見張りが働きました',
+		reasons: {
+			notFinite: (value) => `勾配が有限でないステップが ${value} 回ありました`,
+			loss: (value) => `損失があるべき値の ${value} 倍になりました`,
+			norm: (value) => `LoRAの重みが数ステップで ${value} 倍になりました`,
+			probe: (value) => `決まったノイズでの損失が、LoRAなしの ${value} 倍です`
+		},
+		rollback: (pass, step, reason, to, rate) => `${pass} ${step} ステップ: ${reason}。${to} ステップに戻り、学習率を ${rate} にして続けています。`,
+		stop: (pass, step, reason, to) =>
+			`${pass} ${step} ステップ: ${reason}。学習率を下げても直らないので学習を止め、${to} ステップのものを残しました。もっと低い学習率を選んでください。`
 	},
 	passNumber: (n, name) => `${n}段階目 ${name}`,
 	waiting: '待機中',
@@ -39,6 +62,11 @@ export const run: (typeof en)['run'] = {
 	logScale: '対数',
 	probe: '定点観測',
 	probeText: (pass, base, now, ratio) => `${pass}: LoRAなし ${base}、今 ${now}（${ratio}）。`,
+	learningRate: '学習率',
+	rateText: (now, most) => `学習率は今 ${now}、最大 ${most}。`,
+	bands: 'ノイズの強さごと',
+	bandsLead: 'ノイズが強いところは構図や大きな形、弱いところは細部を決めます。棒は、LoRAなしの損失に対する今の損失の割合です。',
+	bandNames: ['ノイズ弱', 'やや弱', 'やや強', 'ノイズ強'],
 	probeBase: 'LoRAなし',
 	preview: 'ライブプレビュー',
 	previewNone: '最初のプレビューは、少し学習が進むと表示されます。',

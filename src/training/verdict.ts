@@ -1,0 +1,120 @@
+/**
+ * What the probe's curve says about a pass, as a pure function of its history.
+ *
+ * The value of a reading is its ratio r to the base (the same loss without the trained network). r jitters while the rate is high, so rules look at the median of the last
+ * three, m. They are tried in this order:
+ * - `collapsed`: a value is not finite; or m is above `hopeless` × base; or the pass had been below 0.7 and m is above that again and above 2.5 × its best.
+ *   `hopeless` is 6, less where the base itself is large (predicting nothing at all has a loss of about 1), never under 2.5. A good AdamW run overshoots to 2.4 × base in its first
+ *   ten steps and comes back; a rate ten times too high goes to 60 × and stays there (test/fixtures/judgement).
+ * - `overfitting`: something had been learnt (best m under 0.8), and for three readings m has been above 1.5 × that best. The best step lies behind.
+ * - `converged`: something was learnt (m under 0.8), and over at least four readings and a tenth of the pass m has fallen by less than 3 %.
+ * - `notConverging`: three tenths of the pass are over, and at the pace of its second half so far m would still end above 0.8.
+ * - `learning`: m is under 0.97; `notYet` otherwise.
+ * A verdict replaces another only when two readings in a row call for it, so that it does not flicker; a value that is not finite, and the first sign of learning, count at once.
+ * `converged` is left for `learning` only when m falls by another 10 %.
+ *
+ * Why the levels are relative: a copier that reproduces its picture falls to a fifth of base on the mini model, on SDXL, whose copiers stay inexact, to about half; the second pass of a
+ * difference run to a tenth, ADDifT to two thirds.
+ */
+import type { ProbeVerdict } from './events';
+
+export interface ProbeReading {
+	/** Steps done. */
+	readonly step: number;
+	readonly now: number;
+}
+
+/** What a pass is judged against. */
+export interface VerdictFrame {
+	/** The loss without the trained network; above 0. */
+	readonly base: number;
+	/** Steps the pass is to make. */
+	readonly steps: number;
+}
+
+const LEARNT = 0.8;
+const FIRST_SIGN = 0.97;
+const FLAT = 0.03;
+const FLAT_READINGS = 4;
+
+/** Above so many times the base a network does worse than one that predicts nothing. @param base mean loss without the trained network */
+export function hopeless(base: number): number {
+	return Math.min(6, Math.max(2.5, 0.9 / base));
+}
+
+const median = (values: readonly number[]): number => {
+	const sorted = [...values].sort((a, b) => a - b);
+	const middle = sorted.length >> 1;
+	return sorted.length % 2 === 1 ? (sorted[middle] ?? NaN) : ((sorted[middle - 1] ?? NaN) + (sorted[middle] ?? NaN)) / 2;
+};
+
+/** Medians of three, one for each reading; the first two of what there is. */
+function medians(ratios: readonly number[]): number[] {
+	return ratios.map((_, i) => median(ratios.slice(Math.max(0, i - 2), i + 1)));
+}
+
+/** What the readings up to the last one call for, by themselves. */
+function raw(readings: readonly ProbeReading[], { base, steps }: VerdictFrame): ProbeVerdict {
+	const ratios = readings.map(({ now }) => now / base);
+	if (!ratios.every(Number.isFinite)) return 'collapsed';
+	const m = medians(ratios);
+	const now = m.at(-1);
+	const step = readings.at(-1)?.step;
+	if (now === undefined || step === undefined) return 'notYet';
+	const best = Math.min(...m);
+	if (now > hopeless(base) || (best < 0.7 && now > 0.7 && now > 2.5 * best)) return 'collapsed';
+	if (best < LEARNT && m.length > 3 && m.slice(-3).every((value) => value > 1.5 * best)) return 'overfitting';
+	if (now < LEARNT && flat(m, readings, steps)) return 'converged';
+	if (readings.length >= 4 && step >= 0.3 * steps && atTheEnd(m, readings, steps) > LEARNT) return 'notConverging';
+	return now < FIRST_SIGN ? 'learning' : 'notYet';
+}
+
+function flat(m: readonly number[], readings: readonly ProbeReading[], steps: number): boolean {
+	const last = readings.at(-1);
+	const from = readings.findLastIndex(({ step }, i) => i <= readings.length - FLAT_READINGS && last !== undefined && last.step - step >= 0.1 * steps);
+	if (from < 2) return false;
+	const before = Math.min(...m.slice(0, from + 1));
+	return Math.min(...m.slice(from + 1)) > (1 - FLAT) * before;
+}
+
+/** m at the last step, if it goes on falling (or not) as over the second half of the readings. */
+function atTheEnd(m: readonly number[], readings: readonly ProbeReading[], steps: number): number {
+	const half = m.length >> 1;
+	const [first, last] = [readings[half], readings.at(-1)];
+	const [from, to] = [m[half] ?? NaN, m.at(-1) ?? NaN];
+	if (!first || !last || last.step <= first.step) return to;
+	const pace = Math.log(from / to) / (last.step - first.step);
+	return to * Math.exp(-Math.max(0, pace) * (steps - last.step));
+}
+
+/** The verdict after the last of `readings` (in the order of their steps; the base reading is not one of them). */
+export function judge(readings: readonly ProbeReading[], frame: VerdictFrame): ProbeVerdict {
+	let verdict: ProbeVerdict = 'notYet';
+	let asked: ProbeVerdict = 'notYet';
+	/** m when the pass was called converged. */
+	let level = 0;
+	readings.forEach((reading, i) => {
+		const seen = readings.slice(0, i + 1);
+		const wanted = raw(seen, frame);
+		const now = median(seen.slice(-3).map((r) => r.now / frame.base));
+		const atOnce = !Number.isFinite(reading.now) || (verdict === 'notYet' && wanted === 'learning');
+		const held = verdict === 'converged' && wanted === 'learning' && now > 0.9 * level;
+		if (wanted !== verdict && !held && (atOnce || wanted === asked)) {
+			verdict = wanted;
+			if (verdict === 'converged') level = now;
+		}
+		asked = wanted;
+	});
+	return verdict;
+}
+
+/**
+ * Whether a pass that may end when it has converged should do so now: it has been called converged at this and the `patience` readings before, after a fifth of its steps.
+ * One picture too many costs little, a copier cut short spoils the second pass.
+ */
+export function shouldEnd(readings: readonly ProbeReading[], frame: VerdictFrame, patience = 2): boolean {
+	const last = readings.at(-1);
+	if (!last || last.step < 0.2 * frame.steps || readings.length <= patience) return false;
+	for (let back = 0; back <= patience; back++) if (judge(readings.slice(0, readings.length - back), frame) !== 'converged') return false;
+	return true;
+}
