@@ -50,7 +50,7 @@ export interface PlotCell {
 	at: { x: number; y: number; z: number };
 	key: string;
 	settings: CellSettings;
-	/** The LoRAs as a prompt would name them, for the text in the picture. */
+	/** The LoRAs as a prompt would name them, strength 0 included, for the text in the picture. */
 	used: { name: string; strength: number }[];
 	/** Key of the same picture without any LoRA; its own key for a base. */
 	baseKey: string;
@@ -189,9 +189,7 @@ export async function expandPlot(plot: Plot, { model, resolution }: Expansion): 
 			height: height || resolution,
 			networks: networksOf(state, hashOf)
 		};
-		const used = state.loras
-			.filter(({ active, strength, ratio }) => active && strength * ratio !== 0)
-			.map(({ name, strength, ratio }) => ({ name, strength: round(strength * ratio) }));
+		const used = state.loras.filter(({ active }) => active).map(({ name, strength, ratio }) => ({ name, strength: round(strength * ratio) }));
 		cells.push({ at, key: await keyOf(settings), settings, used, baseKey: await keyOf({ ...settings, networks: [] }) });
 	}
 	return cells;

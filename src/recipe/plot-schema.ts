@@ -8,6 +8,8 @@ import { blockWeights, BLOCK_PRESETS } from './plot-blocks';
 import { AXES, AXIS_KINDS, countCells, lorasOfValue, MAX_CELLS, parseDimension } from './plot';
 import type { AxisKind, AxisName, Plot, PlotAxis } from './plot';
 import { MAX_VALUES, parseNumbers, parseWords } from './plot-values';
+import { explain } from './explain';
+import { SAMPLERS } from './recipe';
 import { shown } from './problem';
 
 export interface PlotProblem {
@@ -22,7 +24,6 @@ export interface PlotProblem {
 export type ParsedPlot = { ok: true; plot: Plot; problems: PlotProblem[] } | { ok: false; problems: PlotProblem[] };
 
 const MAX_SEED = 0xffffffff;
-const SAMPLERS = ['ddim', 'euler_a'] as const;
 
 const num = (min: number, max: number) => v.pipe(v.number(), v.finite(), v.minValue(min), v.maxValue(max));
 const int = (min: number, max: number) => v.pipe(v.number(), v.finite(), v.integer(), v.minValue(min), v.maxValue(max));
@@ -214,50 +215,6 @@ function consider(plot: Plot): PlotProblem[] {
 	if (region && (region.left >= region.right || region.top >= region.bottom))
 		error('plot.region', 'region', {}, 'The region is empty: its right and lower edges must lie behind its left and upper ones.');
 	return found;
-}
-
-function explain(issue: v.BaseIssue<unknown>): PlotProblem {
-	const where = (issue.path ?? []).map((item) => String(item.key)).join('.');
-	const given = shown(issue.input);
-	const limit = typeof issue.requirement === 'number' ? issue.requirement : 0;
-	const error = (code: string, message: string, values: PlotProblem['values'] = {}): PlotProblem => ({
-		level: 'error',
-		code,
-		where,
-		values: { field: where, given, ...values },
-		message
-	});
-	switch (issue.type) {
-		case 'number':
-		case 'finite':
-			return error('recipe.notNumber', `${where} is ${given}, which is not a number.`);
-		case 'integer':
-			return error('recipe.notWhole', `${where} is ${given}; it must be a whole number.`);
-		case 'string':
-			return error('recipe.notText', `${where} is ${given}; it must be text in quotes.`);
-		case 'array':
-			return error('recipe.notList', `${where} is ${given}; it must be a list in square brackets.`);
-		case 'object':
-			return error('recipe.notObject', `${where || 'The plot'} is ${given}; it must be an object in braces.`);
-		case 'min_value':
-			return error('recipe.tooSmall', `${where} is ${given}; the smallest allowed value is ${limit}.`, { limit });
-		case 'max_value':
-			return error('recipe.tooLarge', `${where} is ${given}; the largest allowed value is ${limit}.`, { limit });
-		case 'min_length':
-			return error('recipe.tooShort', `${where} is empty; give at least one.`, { limit });
-		case 'max_length':
-			return error('recipe.tooLong', `${where} is too long; at most ${limit} fit.`, { limit });
-		case 'picklist':
-		case 'literal':
-		case 'variant': {
-			const options = (issue.expected ?? '').replace(/[()]/g, '').replaceAll(' | ', ', ');
-			return error('recipe.notOneOf', `${where} is ${given}; choose one of ${options}.`, { options });
-		}
-		default:
-			return where.endsWith('sha256')
-				? error('recipe.badHash', `${where} is ${given}; a SHA-256 has 64 hexadecimal digits.`)
-				: error('recipe.invalid', `${where || 'The plot'} is ${given}, which is not valid here.`);
-	}
 }
 
 /** Validates and completes. Never throws, whatever `input` is. */
