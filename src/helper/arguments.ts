@@ -3,7 +3,7 @@
  * what it wants. Nothing is opened or started here.
  */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import type { SamplerKind } from '../recipe/recipe';
+import { SAMPLERS, type SamplerKind } from '../recipe/recipe';
 
 export type Command =
 	| { name: 'help'; topic?: CommandName }
@@ -120,8 +120,9 @@ function parseSize(text: string): { width: number; height: number } {
 
 function parseSampler(text: string): SamplerKind {
 	const name = text.toLowerCase().replace(/[\s-]/g, '_');
-	if (name === 'ddim' || name === 'euler_a') return name;
-	throw new UsageError(`--sampler wants ddim or euler_a, not “${text}”.`);
+	const known = SAMPLERS.find((sampler) => sampler === name);
+	if (known) return known;
+	throw new UsageError(`--sampler wants one of ${SAMPLERS.join(', ')}, not “${text}”.`);
 }
 
 function sample(values: Values): SampleCommand {

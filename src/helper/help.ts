@@ -39,7 +39,7 @@ Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once.
   --negative TEXT      default empty
   --seed N             default 0
   --steps N            default 30
-  --sampler NAME       ddim (default) or euler_a
+  --sampler NAME       ddim (default), euler_a or dpmpp_2m (with Karras sigmas)
   --cfg N              guidance, default 5; 1 switches it off
   --size WxH           multiples of 8; default: the size the model was made for`,
 	inspect: `utsushi inspect FILE [--json]

@@ -96,7 +96,9 @@ export interface ModelRef {
 	bundled?: string;
 }
 
-export type SamplerKind = 'ddim' | 'euler_a';
+/** dpmpp_2m: DPM++ 2M with Karras sigmas; euler_a: ancestral Euler with uniform ones. */
+export const SAMPLERS = ['ddim', 'euler_a', 'dpmpp_2m'] as const;
+export type SamplerKind = (typeof SAMPLERS)[number];
 
 export interface PreviewSettings {
 	prompt: string;

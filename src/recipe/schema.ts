@@ -18,7 +18,7 @@ import { optimizerSchema } from './optimizers';
 import { problem, shown } from './problem';
 import type { RecipeProblem } from './problem';
 import { int, num, SMALLEST } from './ranges';
-import { BLOCK_IDS, MODES } from './recipe';
+import { BLOCK_IDS, MODES, SAMPLERS } from './recipe';
 import type { JsonValue, Mode, ModelFamily, Recipe } from './recipe';
 import { scheduleSchema } from './schedules';
 
@@ -110,7 +110,7 @@ const recipe = v.object({
 		strengths: v.pipe(v.array(num(-10, 10)), v.minLength(1), v.maxLength(64)),
 		steps: int(1, 200),
 		cfg: num(0, 50),
-		sampler: v.picklist(['ddim', 'euler_a'] as const),
+		sampler: v.picklist(SAMPLERS),
 		every: steps
 	}),
 	probe: v.object({ every: steps }),

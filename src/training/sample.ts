@@ -10,6 +10,7 @@
 import type { UnetConfig } from '../diffusion/config';
 import { noiseSource } from '../diffusion/noise';
 import type { NoiseKind } from '../diffusion/noise';
+import { dpmpp2m } from '../diffusion/dpmpp';
 import { ddim, eulerAncestral, guide } from '../diffusion/samplers';
 import { buildUnet } from '../diffusion/unet';
 import type { Gpu } from '../gpu/gpu';
@@ -195,9 +196,14 @@ export async function sampleLatents(denoiser: Denoiser, options: SampleOptions):
 		}
 		return out;
 	};
-	return options.sampler === 'ddim'
-		? ddim(denoise, noise, { steps, spacing: options.spacing, from: options.from, onStep })
-		: eulerAncestral(denoise, noise, { steps, onStep });
+	switch (options.sampler) {
+		case 'ddim':
+			return ddim(denoise, noise, { steps, spacing: options.spacing, from: options.from, onStep });
+		case 'euler_a':
+			return eulerAncestral(denoise, noise, { steps, onStep });
+		case 'dpmpp_2m':
+			return dpmpp2m(denoise, noise, { steps, onStep });
+	}
 }
 
 function conditionOf(options: SampleOptions, i: number): Conditioning {

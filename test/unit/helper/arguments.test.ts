@@ -66,6 +66,7 @@ describe('arguments', () => {
 		['sample --out o.png --size 128', '--size'],
 		['sample --out o.png --size 12000x12000', '4096'],
 		['sample --out o.png --sampler plms', 'plms'],
+		['sample --out o.png --sampler plms', 'dpmpp_2m'],
 		['sample --out o.png --lora a:abc', 'a:abc'],
 		['sample --out o.png --lora a:11', '-10 to 10'],
 		['sample --prompt x', '--out'],

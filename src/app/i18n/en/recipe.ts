@@ -92,7 +92,7 @@ export const recipe = {
 		everyHint: '0: no live preview. Each one costs the time of a picture.',
 		listHint: 'Separate numbers by commas.'
 	},
-	samplers: { ddim: 'DDIM', euler_a: 'Euler a' },
+	samplers: { ddim: 'DDIM', euler_a: 'Euler a', dpmpp_2m: 'DPM++ 2M Karras' },
 	saving: {
 		every: 'Save every',
 		everyHint: 'Intermediate files of pass 2, to look back at. 0: only the result.',

@@ -94,7 +94,7 @@ export const recipe: (typeof en)['recipe'] = {
 		everyHint: '0で無効。1回ごとに画像1枚分の時間がかかります。',
 		listHint: '数字をカンマで区切ります。'
 	},
-	samplers: { ddim: 'DDIM', euler_a: 'Euler a' },
+	samplers: { ddim: 'DDIM', euler_a: 'Euler a', dpmpp_2m: 'DPM++ 2M Karras' },
 	saving: {
 		every: '途中保存の間隔',
 		everyHint: '2段階目の途中のファイルを残します。0なら最後だけ。',
