@@ -23,6 +23,8 @@ export interface QueueEffects {
 	run(job: Job, report: (report: JobReport) => void): Promise<JobOutcome>;
 	/** Asks the running job to end; its outcome comes from `run`. */
 	end(job: Job, how: JobEnd): Promise<void>;
+	/** Done or stopped for good, and its results are stored: its snapshot may go. */
+	settled(job: Job): Promise<void>;
 	/** The job is gone for good: its snapshot and what only it needed may go. */
 	forget(job: Job, remaining: readonly Job[]): Promise<void>;
 	/** The queue could not be stored. */
@@ -118,5 +120,6 @@ export class QueueRunner {
 		if (outcome.kind === 'stopped' && this.#ending === 'pause') outcome = { kind: 'paused' };
 		this.dispatch({ type: 'ended', id: job.id, outcome, time: effects.now() });
 		await this.#saving;
+		if (outcome.kind === 'done' || outcome.kind === 'stopped') await effects.settled(started).catch(() => undefined);
 	}
 }

@@ -56,7 +56,7 @@ export interface Job {
 	progress: JobProgress | null;
 	/** Step of the last snapshot that is known to be written. */
 	snapshot: { pass: PassName; step: number } | null;
-	/** How often it was started. */
+	/** How often it was started since its beginning; above 1 it goes on from a snapshot, if there is one. */
 	attempts: number;
 	/** It was taken up again after a lost device or full memory; that is done once. */
 	recovered: boolean;
@@ -220,7 +220,7 @@ export function reduceQueue(queue: Queue, action: QueueAction): Queue {
 			return change(queue, action.id, (job) => {
 				if (!isEditable(job)) return job;
 				const name = uniqueName(action.recipe.name, namesOf(queue.jobs, job.id));
-				return { ...job, recipe: { ...action.recipe, name }, input: action.input ?? job.input, state: 'waiting', problem: null, recovered: false };
+				return { ...job, recipe: { ...action.recipe, name }, input: action.input ?? job.input, state: 'waiting', problem: null, recovered: false, attempts: 0 };
 			});
 		case 'go':
 			return { ...queue, going: true };
@@ -244,14 +244,10 @@ export function reduceQueue(queue: Queue, action: QueueAction): Queue {
 		case 'retry':
 			return change(queue, action.id, (job) => {
 				if (job.state !== 'failed' && job.state !== 'stopped' && job.state !== 'blocked') return job;
-				return {
-					...job,
-					state: job.snapshot ? 'interrupted' : 'waiting',
-					ended: null,
-					problem: null,
-					recovered: false,
-					progress: job.snapshot ? job.progress : null
-				};
+				const again = { ...job, ended: null, problem: null, recovered: false };
+				// What failed by itself would fail again from its last snapshot; what the machine broke off goes on.
+				const goesOn = job.snapshot !== null && (job.state === 'blocked' || (job.state === 'failed' && RECOVERABLE.test(job.problem?.code ?? '')));
+				return goesOn ? { ...again, state: 'interrupted' } : { ...again, state: 'waiting', attempts: 0, snapshot: null, progress: null };
 			});
 	}
 }

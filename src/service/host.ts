@@ -15,6 +15,7 @@ import { parseRecipe } from '../recipe/schema';
 import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
 import { adapterSummary, modelInfo } from './describe';
+import { keepRun, type Keep } from './keeping';
 import type { Platform } from './platform';
 import type { PlotRequest, Plots } from './plot';
 import { PROTOCOL_VERSION, type ModelInfo, type ModelSource, type ReplyOf, type Request, type RunId, type SampleRequest, type TrainRequest } from './protocol';
@@ -60,13 +61,16 @@ class Host implements TrainerHost {
 			case 'estimate':
 				return this.#estimate(request.request);
 			case 'train':
-				return this.#train(request.run, request.request);
+				return this.#train(request.run, request.request, request.keep);
 			case 'sample':
 				return this.#sample(request.run, request.request);
 			case 'plot':
 				return this.#plot(request.run, request.request);
 			case 'stop':
-				return this.#stop(request.run, request.save);
+				return this.#stop(request.run, request.save, request.pause);
+			case 'snapshot':
+				if (this.#runs.active?.run === request.run) this.#runs.active.control.snapshot();
+				return Promise.resolve(null);
 			case 'cancel':
 				return this.#stop(request.run, false);
 			case 'inspect':
@@ -158,7 +162,7 @@ class Host implements TrainerHost {
 		}
 	}
 
-	async #train(run: RunId, given: TrainRequest): Promise<null> {
+	async #train(run: RunId, given: TrainRequest, keep: Keep | undefined): Promise<null> {
 		this.#runs.refuseIfBusy();
 		const { problems, model, request } = this.#check(given);
 		const error = problems.find(({ level }) => level === 'error');
@@ -166,10 +170,11 @@ class Host implements TrainerHost {
 		const gpu = await this.#openGpu();
 		await this.#releasePlots();
 		estimateRun(gpu, model, request.recipe, request.original); // refuses what this GPU cannot run
+		const snapshots = await keepRun(this.platform, keep);
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
 		const { recipe, original, target } = request;
-		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
+		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit, snapshots };
 		void this.#unlessLost(gpu, runDifference({ recipe, original, target }, environment)).then(
 			(outcome) => this.#end(active, outcome),
 			(cause: unknown) => this.#end(active, 'failed', asProblem(cause, 'run'))
@@ -248,9 +253,10 @@ class Host implements TrainerHost {
 	}
 
 	/** Stopping what has ended already is no error: both may cross on the way. */
-	#stop(run: RunId, save: boolean): Promise<null> {
+	#stop(run: RunId, save: boolean, pause = false): Promise<null> {
 		const active = this.#runs.active;
-		if (active?.run === run) active.control.stop(save);
+		if (active?.run === run && pause) active.control.pause();
+		else if (active?.run === run) active.control.stop(save);
 		return Promise.resolve(null);
 	}
 }

@@ -8,6 +8,7 @@ import type { Conditioner } from '../jobs/conditioner';
 import type { OpenModel } from '../jobs/model';
 import { errorProblem } from '../jobs/problem';
 import type { ConditionerRemote } from './conditionerWorker';
+import type { SnapshotStore } from '../storage/snapshots/snapshots';
 import { ServiceError } from './errors';
 
 export interface Platform {
@@ -15,6 +16,13 @@ export interface Platform {
 	openConditioner(model: OpenModel): Promise<Conditioner>;
 	/** The bundled model's bytes; `onProgress` gets fractions 0..1. */
 	fetchBundled(url: string, onProgress: (fraction: number) => void): Promise<Blob>;
+	/** Where runs are kept on the way; absent: nowhere. */
+	openSnapshots?(): Promise<SnapshotStore>;
+}
+
+async function browserSnapshots(): Promise<SnapshotStore> {
+	const [{ opfsSlots }, { snapshotStore }] = await Promise.all([import('../storage/snapshots/opfs'), import('../storage/snapshots/snapshots')]);
+	return snapshotStore(await opfsSlots());
 }
 
 async function browserGpu(): Promise<Gpu> {
@@ -98,5 +106,5 @@ async function conditionerInWorker({ blob }: OpenModel): Promise<Conditioner> {
 }
 
 export function browserPlatform(): Platform {
-	return { openGpu: browserGpu, openConditioner: conditionerInWorker, fetchBundled: fetchSameOrigin };
+	return { openGpu: browserGpu, openConditioner: conditionerInWorker, fetchBundled: fetchSameOrigin, openSnapshots: browserSnapshots };
 }

@@ -3,11 +3,13 @@
  * A request gets exactly one reply with the same `id`; events carry the run they belong to and a sequence number without gaps.
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
+import type { Keep } from './keeping';
 import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
 import type { PlotOutcome } from '../jobs/plot';
 import type { Recipe, SamplerKind, ModelFamily } from '../recipe/recipe';
 import type { PlotRequest } from './plot';
 
+export type { Keep } from './keeping';
 export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
 
 export const PROTOCOL_VERSION = 1;
@@ -74,8 +76,11 @@ export type Request =
 	| { type: 'closeModel'; modelId: string }
 	| { type: 'estimate'; request: TrainRequest }
 	/** Replies as soon as the run is accepted; everything else comes as events. */
-	| { type: 'train'; run: RunId; request: TrainRequest }
-	| { type: 'stop'; run: RunId; save: boolean }
+	| { type: 'train'; run: RunId; request: TrainRequest; keep?: Keep }
+	/** `pause`: ends the run with a snapshot, so that it can go on later; it then ends as stopped. */
+	| { type: 'stop'; run: RunId; save: boolean; pause?: boolean }
+	/** Takes a snapshot after the current step. */
+	| { type: 'snapshot'; run: RunId }
 	| { type: 'sample'; run: RunId; request: SampleRequest }
 	/** Cells of a plot; replies when all are drawn, or with those that were when it was cancelled. */
 	| { type: 'plot'; run: RunId; request: PlotRequest }
@@ -89,6 +94,7 @@ export interface ReplyOf {
 	estimate: Estimate;
 	train: null;
 	stop: null;
+	snapshot: null;
 	sample: Picture;
 	plot: PlotOutcome;
 	cancel: null;

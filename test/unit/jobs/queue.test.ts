@@ -164,6 +164,10 @@ describe('the runner', () => {
 				return outcomes(job);
 			},
 			end: () => Promise.resolve(),
+			settled: (job) => {
+				expect(stored?.jobs.find(({ id }) => id === job.id)?.state).toMatch(/done|stopped/);
+				return Promise.resolve();
+			},
 			forget: (job) => {
 				log.push(`forget ${job.id}`);
 				return Promise.resolve();
