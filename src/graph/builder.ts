@@ -3,17 +3,22 @@
  * returns the value it makes. Pictures `[B, H, W, C]` and tokens `[B, N, C]` are both accepted wherever rows × channels are meant,
  * and the output keeps the axes of x: nothing is ever reshaped.
  *
- * Adapters (LoRA): hs = scale·(x·Aᵀ) is one gemm, and hs·Bᵀ becomes one more term of the layer's own gemm.
+ * Adapters: with LoRA, hs = scale·(x·Aᵀ) is one gemm, and hs·Bᵀ becomes one more term of the layer's own gemm. LoHa's product of products has no such short cut:
+ * its delta is made as a matrix, f32, and read like a second weight.
  */
 import { Emitter } from './emitter';
 import type { AMode, DType, GemmTerm, Graph, LossOp, Scale, ScalarRef, Value } from './ir';
 import { batchOf, channelsOf, convSize, elementsOf, GraphError, picture, rowsOf, sameShape, show } from './shape';
 
-/** down `[r, K]` (3×3 conv: `[r, 9·Cin]`), up `[N, r]`; scale is alpha/rank times the multiplier's scalar. */
+/**
+ * down `[r, K]` (3×3 conv: `[r, 9·Cin]`), up `[N, r]`; scale is alpha/rank times the multiplier's scalar.
+ * With `second` (LoHa) the layer's weight changes by scale · (up·down) ∘ (second.up·second.down).
+ */
 export interface Adapter {
 	readonly down: Value;
 	readonly up: Value;
 	readonly scale: Scale;
+	readonly second?: { readonly down: Value; readonly up: Value };
 }
 
 export interface LinearOptions {
@@ -162,6 +167,14 @@ export class GraphBuilder {
 		return out;
 	}
 
+	/** Element by element. */
+	multiply(a: Value, b: Value): Value {
+		checked(sameShape(a, b), 'multiply', a, b);
+		const out = this.fresh('multiply', a.shape, a.dtype === b.dtype ? a.dtype : this.storage);
+		this.emitter.push({ type: 'multiply', a, b, out });
+		return out;
+	}
+
 	scale(x: Value, scale: Scale): Value {
 		const out = this.fresh('scale', x.shape, x.dtype);
 		this.emitter.push({ type: 'scale', x, scale, out });
@@ -267,6 +280,13 @@ export class GraphBuilder {
 		checked(elementsOf(beta.shape) === channelsOf(x), what, x, beta);
 	}
 
+	/** scale · up·down, `[N, K]` f32. */
+	private product(name: string, up: Value, down: Value, scale?: Scale): Value {
+		const [n, k, rank] = [rowsOf(up), channelsOf(down), rowsOf(down)];
+		const terms: GemmTerm[] = [{ a: up, aMode: { kind: 'rows' }, b: down, bMode: { kind: 'kn' }, k: rank }];
+		return this.emitter.gemm({ m: n, n: k, terms, ...(scale ? { scale } : {}), out: this.fresh(name, [n, k], 'f32') });
+	}
+
 	/** y = Σ sources·Wᵀ + Σ adapters + bias + rowBias + residual, shape `[...axes, N]`. */
 	private affine(sources: readonly Source[], weight: Value, axes: readonly number[], options: LinearOptions): Value {
 		const name = layerName(weight);
@@ -275,10 +295,16 @@ export class GraphBuilder {
 		const against = (b: Value): GemmTerm[] =>
 			sources.map(({ a, aMode, k, column }) => ({ a, aMode, b, bMode: { kind: 'nk' }, k, ...(column > 0 ? { bColumn: column } : {}) }));
 		const terms = against(weight);
-		for (const { down, up, scale } of options.adapters ?? []) {
-			checked(channelsOf(down) === channelsOf(weight), `adapter of ${name}, down`, down, weight);
-			checked(rowsOf(down) === channelsOf(up), `adapter of ${name}, rank`, down, up);
-			checked(rowsOf(up) === n, `adapter of ${name}, up`, up, weight);
+		for (const { down, up, scale, second } of options.adapters ?? []) {
+			for (const factors of second ? [{ down, up }, second] : [{ down, up }]) {
+				checked(channelsOf(factors.down) === channelsOf(weight), `adapter of ${name}, down`, factors.down, weight);
+				checked(rowsOf(factors.down) === channelsOf(factors.up), `adapter of ${name}, rank`, factors.down, factors.up);
+				checked(rowsOf(factors.up) === n, `adapter of ${name}, up`, factors.up, weight);
+			}
+			if (second) {
+				terms.push(...against(this.multiply(this.product(`${name}.delta1`, up, down, scale), this.product(`${name}.delta2`, second.up, second.down))));
+				continue;
+			}
 			const rank = rowsOf(down);
 			const hs = this.emitter.gemm({ m, n: rank, terms: against(down), scale, out: this.fresh(`${name}.hs`, [...axes, rank], this.storage) });
 			terms.push({ a: hs, aMode: { kind: 'rows' }, b: up, bMode: { kind: 'nk' }, k: rank });

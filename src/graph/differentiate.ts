@@ -61,6 +61,8 @@ function applyRule(op: Op, dy: Value, context: GradientContext): void {
 			return layers.silu(op, dy, context);
 		case 'add':
 			return moves.add(op, dy, context);
+		case 'multiply':
+			return moves.multiply(op, dy, context);
 		case 'scale':
 			return moves.scale(op, dy, context);
 		case 'cast':

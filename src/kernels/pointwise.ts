@@ -1,5 +1,5 @@
 /**
- * Kernels that touch every number once: add, scale, cast, SiLU, GEGLU, moving channels, resampling, row sums, time embedding, noising.
+ * Kernels that touch every number once: add, multiply, scale, cast, SiLU, GEGLU, moving channels, resampling, row sums, time embedding, noising.
  *
  * Rule: shapes travel in `params`, only storage types and the kind of operation are baked, so the whole network shares a few pipelines.
  * One invocation per quad of channels; every channel count is a multiple of 4 (checked here, with the value's name).
@@ -10,6 +10,7 @@ import type {
 	ConcatOp,
 	GegluGradOp,
 	GegluOp,
+	MultiplyOp,
 	NoisedOp,
 	RowSumOp,
 	ScaleOp,
@@ -120,6 +121,16 @@ function lowerAdd({ a, b, out }: AddOp, target: Target): Dispatch[] {
 			},
 			target
 		)
+	];
+}
+
+function lowerMultiply({ a, b, out }: MultiplyOp, target: Target): Dispatch[] {
+	if (a === b) throw new Error(`multiply ${out.name}: squares are not lowered; a value is never bound twice.`);
+	const quads = quadsOf(out);
+	const conditions = { ...halves(target, { x: a, other: b, out }), multiply: true };
+	const bindings = [read(a), read(b), write(out)];
+	return [
+		flatDispatch({ shader: 'elementwise', label: labelOf('multiply', out), conditions, bindings, params: packParams(quads), count: quads, work: 4 }, target)
 	];
 }
 
@@ -318,6 +329,7 @@ function lowerNoised({ x0, noise, coef, out }: NoisedOp, target: Target): Dispat
 
 export const pointwise = {
 	add: lowerAdd,
+	multiply: lowerMultiply,
 	scale: lowerScale,
 	cast: lowerCast,
 	silu: lowerSilu,

@@ -6,7 +6,7 @@ import { Case, compare, everywhere, expectClose } from './compare';
 const TIGHT = 16 * 2 ** -24;
 
 describe.each(everywhere)('$name', ({ options, storage }) => {
-	it('add, scale, cast, silu and their gradients', async () => {
+	it('add, multiply, scale, cast, silu and their gradients', async () => {
 		const made = new Case(storage);
 		const { builder } = made;
 		const x = made.value([2, 6, 6, 20], 4);
@@ -14,6 +14,7 @@ describe.each(everywhere)('$name', ({ options, storage }) => {
 		const siluGrad = made.fresh('siluGrad', x.shape);
 		const outputs = {
 			add: builder.add(x, y),
+			multiply: builder.multiply(x, y),
 			double: builder.add(x, x),
 			scale: builder.scale(x, { factor: 0.3, scalar: builder.scalar('multiplier') }),
 			constantScale: builder.scale(x, { factor: -2.5 }),

@@ -1,5 +1,6 @@
 /**
- * Reverse rule of the gemm y = s·Σ A·Bᵀ + bias + rowBias + residual, for the terms the forward side makes (B stored `[N, K]`).
+ * Reverse rule of the gemm y = s·Σ A·Bᵀ + bias + rowBias + residual, for the terms the forward side makes (B stored `[N, K]`; `[K, N]` where two factors are
+ * multiplied out).
  *
  * With g = s·dy `[M, N]`:
  * - dA = g·B (`rows`, B read as `[K, N]`); for a convolution dA gathers g at the output pixels each input pixel took part in,
@@ -18,7 +19,8 @@ function leftGradient(op: GemmOp, term: GemmTerm, g: Value, context: GradientCon
 	const { a, b, k, aMode } = term;
 	const column = term.bColumn === undefined ? {} : { bColumn: term.bColumn };
 	if (aMode.kind === 'rows') {
-		const terms: GemmTerm[] = [{ a: g, aMode: { kind: 'rows' }, b, bMode: { kind: 'kn' }, k: op.n, ...column }];
+		const bMode: GemmTerm['bMode'] = { kind: term.bMode.kind === 'kn' ? 'nk' : 'kn' };
+		const terms: GemmTerm[] = [{ a: g, aMode: { kind: 'rows' }, b, bMode, k: op.n, ...column }];
 		context.give(a, emitter.gemm({ m: op.m, n: k, terms, out: context.fresh(a) }));
 		return;
 	}
@@ -44,6 +46,11 @@ function leftGradient(op: GemmOp, term: GemmTerm, g: Value, context: GradientCon
 function rightGradient(op: GemmOp, term: GemmTerm, g: Value, context: GradientContext): void {
 	const { emitter } = context;
 	const { a, b, k, aMode, bMode } = term;
+	if (bMode.kind === 'kn' && aMode.kind === 'rows') {
+		const terms: GemmTerm[] = [{ a, aMode: { kind: 'cols' }, b: g, bMode: { kind: 'kn' }, k: op.m }];
+		context.give(b, emitter.gemm({ m: k, n: op.n, terms, out: context.fresh(b) }));
+		return;
+	}
 	if (bMode.kind !== 'nk' || (aMode.kind !== 'rows' && aMode.kind !== 'conv')) throw new GraphError(`${show(op.out)}: there is no gradient of a gradient.`);
 	const whole = k === channelsOf(b);
 	const out = whole ? context.fresh(b) : emitter.value(`d.${b.name}.part`, [op.n, k], b.kind === 'parameter' ? 'f32' : b.dtype);

@@ -1,11 +1,24 @@
-/** Reverse rules of operations that add, scale or move numbers: their gradients are operations of the same kind. */
-import type { AddOp, CastOp, ConcatOp, ScaleOp, SliceOp, Upsample2xOp, Value } from '../ir';
+/** Reverse rules of operations that add, multiply, scale or move numbers: their gradients are operations of the same kind. */
+import type { AddOp, CastOp, ConcatOp, MultiplyOp, ScaleOp, SliceOp, Upsample2xOp, Value } from '../ir';
 import { channelsOf } from '../shape';
 import type { GradientContext } from './context';
 
 export function add(op: AddOp, dy: Value, context: GradientContext): void {
 	if (context.wants(op.a)) context.give(op.a, dy);
 	if (context.wants(op.b)) context.give(op.b, dy);
+}
+
+/** da = dy ∘ b, db = dy ∘ a. */
+export function multiply(op: MultiplyOp, dy: Value, context: GradientContext): void {
+	for (const [one, other] of [
+		[op.a, op.b],
+		[op.b, op.a]
+	] as const) {
+		if (!context.wants(one)) continue;
+		const out = context.fresh(one);
+		context.emitter.push({ type: 'multiply', a: dy, b: other, out });
+		context.give(one, out);
+	}
 }
 
 export function scale(op: ScaleOp, dy: Value, context: GradientContext): void {

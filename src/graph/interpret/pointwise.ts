@@ -1,5 +1,5 @@
 /** Elementwise operations and operations that only move or sum numbers, in float64. */
-import type { AddOp, CastOp, ConcatOp, GegluGradOp, GegluOp, RowSumOp, ScaleOp, SiluGradOp, SiluOp, SliceOp, SumPool2x2Op, Upsample2xOp } from '../ir';
+import type { AddOp, CastOp, ConcatOp, GegluGradOp, GegluOp, MultiplyOp, RowSumOp, ScaleOp, SiluGradOp, SiluOp, SliceOp, SumPool2x2Op, Upsample2xOp } from '../ir';
 import { batchOf, channelsOf, picture, rowsOf, rowsPerItem } from '../shape';
 import type { Tensors } from './tensors';
 
@@ -70,6 +70,12 @@ export function add(op: AddOp, tensors: Tensors): void {
 	const a = tensors.get(op.a);
 	const b = tensors.get(op.b);
 	tensors.make(op.out).set(a.map((value, i) => value + (b[i] as number)));
+}
+
+export function multiply(op: MultiplyOp, tensors: Tensors): void {
+	const a = tensors.get(op.a);
+	const b = tensors.get(op.b);
+	tensors.make(op.out).set(a.map((value, i) => value * (b[i] as number)));
 }
 
 export function scale(op: ScaleOp, tensors: Tensors): void {

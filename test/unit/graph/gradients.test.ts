@@ -36,6 +36,21 @@ const CASES: Record<string, (b: GraphBuilder) => { out: Value; wrt: Value[] }> =
 		const one = adapter(b, 'one', 6, 8, 2);
 		return { out: b.linearParts(parts, weight, { adapters: [one] }), wrt: [...parts, weight, ...one.factors] };
 	},
+	multiply: (b) => {
+		const [x, y] = [b.parameter('x', [3, 5, 4]), b.parameter('y', [3, 5, 4])];
+		return { out: b.add(b.multiply(x, y), b.multiply(b.silu(x), x)), wrt: [x, y] };
+	},
+	'linearParts: LoHa beside LoRA': (b) => {
+		const parts = [b.parameter('x', [3, 5, 4]), b.parameter('y', [3, 5, 4])];
+		const [one, two, plain] = [adapter(b, 'one', 6, 8, 2), adapter(b, 'two', 6, 8, 2), adapter(b, 'plain', 6, 8, 3)];
+		const out = b.linearParts(parts, b.constant('w', [6, 8]), { adapters: [{ ...one, second: two }, plain] });
+		return { out, wrt: [...parts, ...one.factors, ...two.factors, ...plain.factors] };
+	},
+	'conv: LoHa, stride 2': (b) => {
+		const x = b.parameter('x', [3, 4, 6, 4]);
+		const [one, two] = [adapter(b, 'one', 6, 36, 2), adapter(b, 'two', 6, 36, 2)];
+		return { out: b.conv(x, b.constant('w', [6, 36]), { stride: 2, adapters: [{ ...one, second: two }] }), wrt: [x, ...one.factors, ...two.factors] };
+	},
 	groupNorm: (b) => {
 		const x = b.parameter('x', [3, 3, 2, 8]);
 		return { out: b.groupNorm(x, b.constant('g', [8]), b.constant('b', [8]), { groups: 4, eps: 1e-5, silu: false }), wrt: [x] };
