@@ -3,12 +3,15 @@
  * - SD 1.5 and the mini model: one encoder, its last layer with the final norm (or the N-th from the end, "clip skip").
  * - SDXL: two encoders, the last but one layer of each without the norm, side by side in features; and the second one's pooled vector,
  *   which together with six sizes makes the UNet's extra vector.
+ * Prompts of pictures may carry emphasis and be longer than one context (`prompt.ts`): each chunk is encoded on its own, its rows are multiplied by
+ * their weights, and the chunk is brought back to the mean it had, per encoder: WebUI's "Original" emphasis.
  */
 import { openSession, type OnnxSession } from '../onnx/session';
 import type { Checkpoint } from './checkpoint';
 import { clipModel, type ClipOutputs } from './clip';
 import type { TextConfig } from './config';
-import { clipTokenizer, EOS } from './tokenizer';
+import { promptChunks, type Chunk } from './prompt';
+import { BOS, clipTokenizer, EOS } from './tokenizer';
 
 export interface TextConditioning {
 	/** `[n, 77, width]` */
@@ -24,6 +27,11 @@ export interface TextEncoder {
 	encode(prompts: readonly string[]): Promise<Float32Array>;
 	/** The same with the pooled vectors. */
 	condition(prompts: readonly string[]): Promise<TextConditioning>;
+	/**
+	 * Prompts as WebUI reads them: context `[n, 77·k, width]`, k chunks for the longest of them; the others end in empty chunks. Pooled vectors are
+	 * the first chunk's.
+	 */
+	weighted(prompts: readonly string[]): Promise<TextConditioning>;
 	/** Frees the networks; they are opened again when needed. */
 	close(): Promise<void>;
 }
@@ -41,14 +49,20 @@ export function openTextEncoder(checkpoint: Checkpoint, options: TextEncoderOpti
 	const { skip = several ? 2 : 1, finalNorm = !several } = options;
 	const encoders = configs.map((config) => new ClipEncoder(checkpoint, config, { skip, finalNorm, pooled: config.layout === 'openclip' }));
 	const width = configs.reduce((sum, config) => sum + config.width, 0);
-	const condition = async (prompts: readonly string[]): Promise<TextConditioning> => {
+	const together = async (one: (encoder: ClipEncoder) => Promise<TextConditioning>): Promise<TextConditioning> => {
 		const results: { width: number; context: Float32Array; pooled: Float32Array }[] = [];
-		for (const encoder of encoders) results.push({ width: encoder.config.width, ...(await encoder.encode(prompts)) });
+		for (const encoder of encoders) results.push({ width: encoder.config.width, ...(await one(encoder)) });
 		return { context: sideBySide(results, width), pooled: results.at(-1)?.pooled ?? new Float32Array(0) };
 	};
+	const condition = (prompts: readonly string[]): Promise<TextConditioning> => together((encoder) => encoder.encode(prompts));
 	return {
 		width,
 		condition,
+		async weighted(prompts) {
+			const tokenizer = await clipTokenizer();
+			const chunked = prompts.map((prompt) => promptChunks(prompt, tokenizer));
+			return together((encoder) => encoder.encodeChunks(chunked));
+		},
 		encode: async (prompts) => (await condition(prompts)).context,
 		async close() {
 			for (const encoder of encoders) await encoder.close();
@@ -68,12 +82,20 @@ class ClipEncoder {
 	async encode(prompts: readonly string[]): Promise<TextConditioning> {
 		const { length, padToken } = this.config;
 		const tokenizer = await clipTokenizer();
-		const ids = prompts.map((prompt) => tokenizer.encode(prompt, { length, padToken }));
-		const inputs = { ids: { dims: [ids.length, length], data: BigInt64Array.from(ids.flat(), BigInt) } };
-		const ends = BigInt64Array.from(ids, (row, i) => BigInt(i * length + row.indexOf(EOS)));
-		const session = await this.#open();
-		const { context, pooled } = await session.run(this.outputs.pooled ? { ...inputs, ends: { dims: [ids.length], data: ends } } : inputs);
-		return { context: context?.data as Float32Array, pooled: (pooled?.data as Float32Array | undefined) ?? new Float32Array(0) };
+		return this.#run(prompts.map((prompt) => tokenizer.encode(prompt, { length, padToken })));
+	}
+
+	async encodeChunks(prompts: readonly (readonly Chunk[])[]): Promise<TextConditioning> {
+		const { length, padToken, width } = this.config;
+		const count = Math.max(...prompts.map((chunks) => chunks.length));
+		const rows = prompts.flatMap((chunks) => Array.from({ length: count }, (_, i) => chunks[i] ?? { ids: [], weights: [] }));
+		const ids = rows.map((chunk) => [BOS, ...chunk.ids, EOS, ...Array<number>(length - 2 - chunk.ids.length).fill(padToken)]);
+		const { context, pooled } = await this.#run(ids);
+		rows.forEach((chunk, i) => emphasise(context.subarray(i * length * width, (i + 1) * length * width), chunk.weights, width));
+		const each = pooled.length / rows.length;
+		const firsts = new Float32Array(prompts.length * each);
+		prompts.forEach((_, i) => firsts.set(pooled.subarray(i * count * each, (i * count + 1) * each), i * each));
+		return { context, pooled: firsts };
 	}
 
 	async close(): Promise<void> {
@@ -82,11 +104,33 @@ class ClipEncoder {
 		await (await closing)?.close();
 	}
 
+	async #run(ids: readonly (readonly number[])[]): Promise<TextConditioning> {
+		const { length } = this.config;
+		const inputs = { ids: { dims: [ids.length, length], data: BigInt64Array.from(ids.flat(), BigInt) } };
+		const ends = BigInt64Array.from(ids, (row, i) => BigInt(i * length + row.indexOf(EOS)));
+		const session = await this.#open();
+		const { context, pooled } = await session.run(this.outputs.pooled ? { ...inputs, ends: { dims: [ids.length], data: ends } } : inputs);
+		return { context: context?.data as Float32Array, pooled: (pooled?.data as Float32Array | undefined) ?? new Float32Array(0) };
+	}
+
 	#open(): Promise<OnnxSession> {
 		this.#session ??= clipModel(this.checkpoint.file, this.config, this.outputs).then(openSession);
 		this.#session.catch(() => (this.#session = undefined));
 		return this.#session;
 	}
+}
+
+/** Multiplies the rows of one chunk `[77, width]` by their weights (the first row is the begin token), then restores the chunk's mean, in place. */
+function emphasise(chunk: Float32Array, weights: readonly number[], width: number): void {
+	if (weights.every((weight) => weight === 1)) return;
+	const sum = (): number => chunk.reduce((total, x) => total + x, 0);
+	const before = sum();
+	weights.forEach((weight, i) => {
+		for (let j = (i + 1) * width; j < (i + 2) * width; j++) chunk[j] = (chunk[j] ?? 0) * weight;
+	});
+	const after = sum();
+	if (after === 0) return;
+	for (let j = 0; j < chunk.length; j++) chunk[j] = ((chunk[j] ?? 0) * before) / after;
 }
 
 /** Contexts `[rows, widthᵢ]` to one `[rows, Σ widthᵢ]`. */
