@@ -6,7 +6,7 @@
  * - Values that hold a comma, a colon, a quotation mark or a line break are written as JSON strings; read ones may be quoted or bare.
  * - The last line counts as settings when it holds at least three pairs (or one that begins with `Steps:`); otherwise it belongs to the prompt.
  * - LoRAs stand in the prompt as `<lora:name:strength>`; a second number is the UNet's strength, and both may be named (`te=`, `unet=`, `lbw=`).
- * - In WebUI brackets in a prompt mean emphasis and a backslash takes that away. Prompts that mean plain brackets are escaped on the way out.
+ * - Brackets in a prompt mean emphasis, here as there, and a backslash takes that away: prompts are written as they stand.
  * Reading never fails: what is not understood stays in the prompt.
  */
 
@@ -30,16 +30,6 @@ export interface LoraTag {
 
 const NEGATIVE = 'Negative prompt:';
 const NAME = /^[A-Za-z][\w \-/]*$/;
-
-/** Brackets and backslashes made plain for WebUI. */
-export function escapePrompt(text: string): string {
-	return text.replace(/[\\()[\]]/g, '\\$&');
-}
-
-/** The inverse: `\(` → `(`. Emphasis that is not escaped stays as it stands. */
-export function unescapePrompt(text: string): string {
-	return text.replace(/\\([\\()[\]])/g, '$1');
-}
 
 function quoted(value: string): string {
 	return /[,:"\n\r]/.test(value) || value.trim() !== value ? JSON.stringify(value) : value;

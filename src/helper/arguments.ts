@@ -11,6 +11,7 @@ export type Command =
 	| { name: 'serve'; port?: number; open: boolean }
 	| { name: 'train'; recipe: string; out: string; json: boolean }
 	| SampleCommand
+	| PlotCommand
 	| { name: 'inspect'; file: string; json: boolean }
 	| { name: 'bench'; json: boolean; f32: boolean };
 
@@ -30,7 +31,16 @@ export interface SampleCommand {
 	out: string;
 }
 
-export const COMMANDS = ['serve', 'train', 'sample', 'inspect', 'bench'] as const;
+export interface PlotCommand {
+	name: 'plot';
+	plot: string;
+	out: string;
+	/** Folder of the cells; by default beside the picture. */
+	cells?: string;
+	json: boolean;
+}
+
+export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'inspect', 'bench'] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
 /** Wrong use of the command line; exit code 2. */
@@ -55,6 +65,7 @@ const OPTIONS: Record<CommandName, Options> = {
 		size: { type: 'string' },
 		out: { type: 'string' }
 	},
+	plot: { out: { type: 'string' }, cells: { type: 'string' }, json: { type: 'boolean' } },
 	inspect: { json: { type: 'boolean' } },
 	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' } }
 };
@@ -189,6 +200,11 @@ export function parseArguments(words: readonly string[]): Command {
 		case 'sample':
 			none();
 			return sample(values);
+		case 'plot': {
+			const cells = values.text('cells');
+			const out = values.required('out', 'the PNG file for the grid');
+			return { name: 'plot', plot: only(positionals, 'PLOT.json'), out, ...(cells === undefined ? {} : { cells }), json: values.flag('json') };
+		}
 		case 'inspect':
 			return { name: 'inspect', file: only(positionals, 'FILE'), json: values.flag('json') };
 		case 'bench':

@@ -26,6 +26,8 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 			return (await import('./train')).train(command, context);
 		case 'sample':
 			return (await import('./sample')).sample(command, context);
+		case 'plot':
+			return (await import('./plot')).plot(command, context);
 		case 'inspect':
 			return (await import('./inspect')).inspect(command, context);
 		case 'bench':
@@ -35,7 +37,7 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 
 /** Problems of what was given, as opposed to failures of the machine or of Utsushi. */
 function isInputProblem({ code }: Problem): boolean {
-	return /^(file|recipe|link|path|images|pair|model|lora|sample|port|app)\./.test(code);
+	return /^(file|recipe|link|path|images|pair|model|lora|sample|plot|port|app)\./.test(code);
 }
 
 function report(problems: readonly Problem[], json: boolean, streams: Streams): void {

@@ -6,6 +6,7 @@ const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your o
   utsushi serve [--port N] [--open]        the app on http://127.0.0.1:5757
   utsushi train RECIPE.json --out DIR      two pictures in, a LoRA out
   utsushi sample --out F.png …             one picture from a model and LoRAs
+  utsushi plot PLOT.json --out GRID.png    a labelled grid over strengths, seeds, LoRAs, prompts …
   utsushi inspect FILE                     what a .safetensors file holds
   utsushi bench                            how fast this GPU is
 
@@ -42,6 +43,19 @@ Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once.
   --sampler NAME       ddim (default), euler_a or dpmpp_2m (with Karras sigmas)
   --cfg N              guidance, default 5; 1 switches it off
   --size WxH           multiples of 8; default: the size the model was made for`,
+	plot: `utsushi plot PLOT.json --out GRID.png [--cells DIR] [--json]
+
+Draws every cell of the plot and one picture of all, with WebUI-readable text in it. Cells are kept; the same command later, or with
+longer axes, draws only what is missing. Ctrl-C stops after the current step; nothing drawn is lost.
+PLOT.json: { "model": { "path": … } or nothing for the bundled one, "loras": [{ "name", "path", "strength", "ratio", "blocks" }],
+"base": { "prompt", "negative", "seed", "steps", "cfg", "sampler", "width", "height", "dimension" }, "x", "y", "z": { "kind", "values" } }.
+Kinds: strength, seed (-1: drawn once), lora ("a+b", "none"), blocks, prompt (search, replacements …), steps, cfg, sampler, ratio, dimension.
+Values are a list or text such as "-1-2 [7]", "1-10 (+2)", "0.5, 1". With "region": { "left", "top", "right", "bottom" } (0 to 1) the
+command also says at which strengths the region changes and the rest does not.
+
+  --out F.png  the picture of the grid (an existing file is replaced)
+  --cells DIR  where cells are kept (default: beside the picture, GRID-cells)
+  --json       one JSON event a line, and the metrics of every cell at the end`,
 	inspect: `utsushi inspect FILE [--json]
 
 Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.

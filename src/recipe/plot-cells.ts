@@ -79,7 +79,10 @@ function apply(state: State, axis: PlotAxis, index: number): void {
 			for (const lora of state.loras) if (touches(axis, lora)) lora.blocks = axis.values[index] ?? '';
 			return;
 		case 'lora': {
-			const names = lorasOfValue(axis.values[index] ?? '');
+			const names = lorasOfValue(
+				axis.values[index] ?? '',
+				state.loras.map(({ name }) => name)
+			);
 			for (const lora of state.loras) lora.active = names.includes(lora.name);
 			return;
 		}

@@ -197,7 +197,11 @@ function consider(plot: Plot): PlotProblem[] {
 			error('plot.noLora', name, { axis: name.toUpperCase() }, `Axis ${name} varies a LoRA, but the plot has none. Add one.`);
 			continue;
 		}
-		if (axis.kind === 'lora') checkNames(axis.values.flatMap(lorasOfValue), where);
+		if (axis.kind === 'lora')
+			checkNames(
+				axis.values.flatMap((value) => lorasOfValue(value, [...known])),
+				where
+			);
 		if (axis.kind === 'blocks') for (const value of axis.values) checkBlocks(value, where);
 		if (axis.kind === 'dimension') for (const value of axis.values) checkDimension(value, where);
 		if (axis.kind === 'prompt') checkSearch(axis, where);

@@ -133,8 +133,9 @@ export function parseDimension(text: string): PlotDimension | null {
 	return Number.isInteger(value) && value <= 1024 ? { kind: 'fixed', rank: value } : null;
 }
 
-/** "a+b" → [a, b]; "none" → []. */
-export function lorasOfValue(value: string): string[] {
+/** "a+b" → [a, b]; "none" → []; a name that holds a plus sign is taken whole when the plot knows it. */
+export function lorasOfValue(value: string, known: readonly string[]): string[] {
+	if (known.includes(value.trim())) return [value.trim()];
 	if (value.trim().toLowerCase() === 'none') return [];
 	return value
 		.split('+')

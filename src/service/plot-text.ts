@@ -1,5 +1,5 @@
 /** What the pictures of a plot say about themselves, single cells and the whole grid, in the form WebUI reads. The command line and the screen write the same. */
-import { escapePrompt, writeLoraTag, writeParameters } from '../formats/webui';
+import { writeLoraTag, writeParameters } from '../formats/webui';
 import { AXES, type Plot } from '../recipe/plot';
 import type { PlotCell } from '../recipe/plot-cells';
 import { SAMPLER_NAMES, webuiAxis } from '../recipe/plot-labels';
@@ -25,12 +25,12 @@ function settingsOf(plot: Plot, { settings }: PlotCell): Setting[] {
 }
 
 function promptOf({ settings, used }: PlotCell): string {
-	return [escapePrompt(settings.prompt), ...used.map(({ name, strength }) => writeLoraTag(name, strength))].filter((part) => part !== '').join(' ');
+	return [settings.prompt, ...used.map(({ name, strength }) => writeLoraTag(name, strength))].filter((part) => part !== '').join(' ');
 }
 
 /** `parameters` of one cell's picture. */
 export function cellParameters(plot: Plot, cell: PlotCell): string {
-	return writeParameters(promptOf(cell), escapePrompt(cell.settings.negative), settingsOf(plot, cell));
+	return writeParameters(promptOf(cell), cell.settings.negative, settingsOf(plot, cell));
 }
 
 /** `parameters` of the grid: those of its first cell, and the axes as WebUI's script writes them. */
@@ -46,5 +46,5 @@ export function gridParameters(plot: Plot, first: PlotCell): string {
 			...(axis.kind === 'seed' ? [[`Fixed ${title} Values`, joinValues(axis.values)] as const] : [])
 		];
 	});
-	return writeParameters(promptOf(first), escapePrompt(first.settings.negative), [...settingsOf(plot, first), ['Script', 'X/Y/Z plot'], ...axes]);
+	return writeParameters(promptOf(first), first.settings.negative, [...settingsOf(plot, first), ['Script', 'X/Y/Z plot'], ...axes]);
 }

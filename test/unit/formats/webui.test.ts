@@ -1,7 +1,7 @@
 /** WebUI's text about a picture: what is written is read back, and what others write is understood or left alone. */
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { escapePrompt, readLoraTags, readParameters, unescapePrompt, writeLoraTag, writeParameters } from '../../../src/formats/webui';
+import { readLoraTags, readParameters, writeLoraTag, writeParameters } from '../../../src/formats/webui';
 import { cellParameters, gridParameters } from '../../../src/service/plot-text';
 import { expandPlot } from '../../../src/recipe/plot-cells';
 import { parsePlot } from '../../../src/recipe/plot-schema';
@@ -56,12 +56,6 @@ describe('round trip', () => {
 			})
 		);
 	});
-
-	it('plain brackets are escaped for WebUI, and come back', () => {
-		expect(escapePrompt('hatsune (series) [x] \\')).toBe('hatsune \\(series\\) \\[x\\] \\\\');
-		fc.assert(fc.property(line, (text) => unescapePrompt(escapePrompt(text)) === text));
-		expect(unescapePrompt('(blue:1.2) \\(plain\\)')).toBe('(blue:1.2) (plain)');
-	});
 });
 
 describe('LoRA tags', () => {
@@ -99,7 +93,7 @@ describe('the pictures of a plot', () => {
 		if (!last || !cells[0]) throw new Error('no cells');
 		const { prompt, negative, settings } = readParameters(cellParameters(parsed.plot, last));
 		const tags = readLoraTags(prompt);
-		expect([unescapePrompt(tags.prompt), tags.loras[0]?.name, tags.loras[0]?.unet, negative]).toEqual(['1girl (solo)', '口・あ', 0.4, 'lowres']);
+		expect([tags.prompt, tags.loras[0]?.name, tags.loras[0]?.unet, negative]).toEqual(['1girl (solo)', '口・あ', 0.4, 'lowres']);
 		expect([...settings]).toEqual(
 			expect.arrayContaining([
 				['Steps', '20'],

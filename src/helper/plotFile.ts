@@ -1,0 +1,109 @@
+/** A plot on disk with everything it names: the model, the LoRAs (paths relative to the plot's own folder), seeds that were drawn before. */
+import { openAsBlob } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fingerprint, sha256 } from '../formats/fingerprint';
+import type { Problem } from '../jobs/events';
+import { errorProblem } from '../jobs/problem';
+import { fixSeeds, hasOpenSeeds, type Plot } from '../recipe/plot';
+import { parsePlot } from '../recipe/plot-schema';
+import { asStorageError } from '../storage/errors';
+import { InputError } from './inputError';
+import type { Installation } from './installation';
+import { fileSize, pathProblem } from './recipeFile';
+
+const MAX_PLOT_BYTES = 2 ** 20;
+const SEEDS = 'seeds.json';
+
+export interface LoadedPlot {
+	/** With hashes and without open seeds. */
+	plot: Plot;
+	modelFile: string;
+	/** Tells this model from others in the keys of cells. */
+	model: string;
+	loras: { name: string; sha256: string; blob: Blob }[];
+	warnings: Problem[];
+}
+
+async function readPlot(path: string): Promise<unknown> {
+	if ((await fileSize(path, 'plot')) > MAX_PLOT_BYTES)
+		throw new InputError([errorProblem('path.tooLarge', 'plot', `${path} is too large to be a plot.`, { path })]);
+	const text = await readFile(path, 'utf8').catch((error: unknown) => {
+		throw new InputError([pathProblem(error, 'plot', path)]);
+	});
+	try {
+		return JSON.parse(text.replace(/^\uFEFF/, ''));
+	} catch (error) {
+		const detail = error instanceof Error ? error.message : String(error);
+		throw new InputError([errorProblem('plot.notJson', 'plot', `${path} is not valid JSON: ${detail}.`, { path, detail })]);
+	}
+}
+
+function drawSeed(): number {
+	return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
+
+/** Seeds of -1 are drawn once for a definition and written beside the cells, so that a plot taken up again is the same plot. */
+async function withSeeds(plot: Plot, cells: string): Promise<Plot> {
+	if (!hasOpenSeeds(plot)) return plot;
+	const definition = await sha256(new TextEncoder().encode(JSON.stringify(plot)).buffer);
+	const path = join(cells, SEEDS);
+	const kept = await readFile(path, 'utf8').then(
+		(text) => JSON.parse(text) as Record<string, unknown>,
+		(): Record<string, unknown> => ({})
+	);
+	const known = parsePlot(kept[definition] ?? null);
+	if (known.ok) return known.plot;
+	const fixed = fixSeeds(plot, drawSeed);
+	await writeFile(path, JSON.stringify({ ...kept, [definition]: fixed }, null, '\t'));
+	return fixed;
+}
+
+/** @param cells folder in which cells are kept; made when missing @throws InputError with every problem found, StorageError */
+export async function loadPlot(path: string, installation: Installation, cells: string): Promise<LoadedPlot> {
+	const parsed = parsePlot(await readPlot(path));
+	if (!parsed.ok) throw new InputError(parsed.problems);
+	const folder = dirname(resolve(path));
+	const problems: Problem[] = [];
+	const attempt = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
+		try {
+			return await work();
+		} catch (error) {
+			if (!(error instanceof InputError)) throw error;
+			problems.push(...error.problems);
+			return undefined;
+		}
+	};
+	const { model } = parsed.plot;
+	const modelFile = await attempt(async () => {
+		if (model.path === undefined && model.bundled === undefined)
+			throw new InputError([errorProblem('plot.noPath', 'model', 'model names no file: give it a "path" (relative to the plot).', { name: model.name })]);
+		const file = model.path === undefined ? installation.bundled(`models/${model.bundled ?? 'mini'}.safetensors`) : resolve(folder, model.path);
+		await fileSize(file, 'model');
+		return file;
+	});
+	const loras: LoadedPlot['loras'] = [];
+	const plot: Plot = { ...parsed.plot, loras: [] };
+	for (const [i, lora] of parsed.plot.loras.entries()) {
+		await attempt(async () => {
+			const where = `loras.${i}`;
+			if (lora.path === undefined)
+				throw new InputError([
+					errorProblem('plot.noPath', where, `${where} (${lora.name}) names no file: give it a "path" (relative to the plot).`, { name: lora.name })
+				]);
+			const file = resolve(folder, lora.path);
+			await fileSize(file, where);
+			const blob = await openAsBlob(file);
+			const hash = await sha256(await blob.arrayBuffer());
+			loras.push({ name: basename(file), sha256: hash, blob });
+			plot.loras.push({ ...lora, sha256: hash });
+		});
+	}
+	if (problems.length > 0 || modelFile === undefined) throw new InputError(problems);
+	try {
+		await mkdir(cells, { recursive: true });
+		return { plot: await withSeeds(plot, cells), modelFile, model: await fingerprint(await openAsBlob(modelFile)), loras, warnings: parsed.problems };
+	} catch (error) {
+		throw asStorageError(error, cells);
+	}
+}
