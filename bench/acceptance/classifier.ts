@@ -9,7 +9,8 @@ const CHANNELS = [3, 32, 64, 96, 128, 128] as const;
 /** hair, eyes, direction, mouth, style, background, glasses */
 const HEADS = [12, 10, 3, 10, 6, 8, 2] as const;
 const MOUTH = 3;
-/** smile, neutral, frown; a, i, u, e, o, grin, round */
+export const MOUTHS = ['smile', 'neutral', 'frown', 'a', 'i', 'u', 'e', 'o', 'grin', 'round'] as const;
+export const VOWELS = ['a', 'i', 'u', 'e', 'o'] as const;
 const FIRST_OPEN = 3;
 const SHAPE_A = 3;
 
@@ -17,6 +18,8 @@ export interface Judgement {
 	readonly open: boolean;
 	/** Probability of the vowel shape "a". */
 	readonly a: number;
+	/** What the mouth reads as. */
+	readonly mouth: (typeof MOUTHS)[number];
 	readonly hair: number;
 	readonly eyes: number;
 }
@@ -109,6 +112,7 @@ export class Classifier {
 		const exps = mouth.map((s) => Math.exp(s - most));
 		return {
 			open: argmax(mouth) >= FIRST_OPEN,
+			mouth: MOUTHS[argmax(mouth)] ?? 'neutral',
 			a: (exps[SHAPE_A] ?? 0) / exps.reduce((a, b) => a + b, 0),
 			hair: argmax(head(0)),
 			eyes: argmax(head(1))

@@ -75,13 +75,13 @@ export class Lab {
 	}
 
 	/** Twelve faces without and with the last network of the denoiser. */
-	async faces(denoiser: Denoiser, view: View): Promise<{ effect: Effect; before: Float32Array[]; after: Float32Array[] }> {
+	async faces(denoiser: Denoiser, view: View, mouth = 'a'): Promise<{ effect: Effect; before: Float32Array[]; after: Float32Array[] }> {
 		const conditional = await contexts(this.checkpoint, captions(view));
 		const strengths = denoiser.options.networks.map(() => 0);
 		const common = { seeds: SEEDS, conditional, cfg: 5 };
 		const before = await this.draw(denoiser, { ...common, strengths });
 		const after = await this.draw(denoiser, { ...common, strengths: strengths.with(-1, 1) });
-		const [closed, open] = await Promise.all(['closed', 'a'].map(async (name) => toPlanes(await this.picture(`${view}/${name}.png`))));
+		const [closed, open] = await Promise.all(['closed', mouth].map(async (name) => toPlanes(await this.picture(`${view}/${name}.png`))));
 		if (!closed || !open) throw new Error('The pair is missing.');
 		return { effect: effect(before, after, { closed, open }, this.classifier), before, after };
 	}

@@ -1,5 +1,6 @@
 /** The reference runs that must be met, and the faces they are judged on. Source: tools/mini-model/lora.py and its results. */
-import { defaultRecipe } from '../../src/recipe/defaults';
+import { defaultPasses, defaultRecipe } from '../../src/recipe/defaults';
+import { defaultOptimizer } from '../../src/recipe/optimizers';
 import { applyPreset, findPreset } from '../../src/recipe/presets';
 import type { Recipe } from '../../src/recipe/recipe';
 
@@ -8,6 +9,15 @@ export const RUNS = {
 	'difference-lion': { preset: 'mini-lion', reference: { in: 1.23, out: 0.191, copierPsnr: 35.3, bothPsnr: 30.7 } },
 	'difference-conv': { preset: 'mini-conv', reference: { in: 1.17, out: 0.091, copierPsnr: 35.5, bothPsnr: 33 } }
 } as const;
+/** ADDifT: rank 4, alpha 4, t 200 … 800, one picture a step. */
+export const ADDIFT_RUNS = {
+	'addift-adamw': { optimizer: 'adamw', learningRate: 2e-3, iterations: 100, conv: 0, reference: { in: 1.31, out: 0.148 } },
+	'addift-adamw-30': { optimizer: 'adamw', learningRate: 5e-3, iterations: 30, conv: 0, reference: { in: 1.33, out: 0.113 } },
+	'addift-lion': { optimizer: 'lion', learningRate: 1e-3, iterations: 60, conv: 0, reference: { in: 1.5, out: 0.156 } },
+	'addift-conv': { optimizer: 'adamw', learningRate: 2e-3, iterations: 60, conv: 4, reference: { in: 1.31, out: 0.113 } }
+} as const;
+export type AddiftRunName = keyof typeof ADDIFT_RUNS;
+
 export type RunName = keyof typeof RUNS;
 
 export const VIEWS = ['front', 'left', 'right'] as const;
@@ -38,5 +48,24 @@ export function runRecipe(run: RunName, view: View, storage: 'f16' | 'f32'): Rec
 	recipe.images = { original: { name: 'closed.png', bundled: `${view}/closed.png` }, target: { name: 'a.png', bundled: `${view}/a.png` } };
 	recipe.preview.every = 0;
 	recipe.storage = storage;
+	return recipe;
+}
+
+/** @param mouth the target: one of the pictures beside closed.png */
+export function addiftRecipe(run: AddiftRunName, view: View, mouth: string, storage: 'f16' | 'f32'): Recipe {
+	const { optimizer, learningRate, iterations, conv } = ADDIFT_RUNS[run];
+	const recipe: Recipe = { ...defaultRecipe('mini'), name: `${run}-${view}-${mouth}`, mode: 'addift', passes: defaultPasses('mini', 'addift'), storage };
+	Object.assign(recipe.passes.difference, {
+		rank: 4,
+		alpha: 4,
+		convRank: conv,
+		convAlpha: conv,
+		optimizer: defaultOptimizer(optimizer),
+		learningRate,
+		iterations,
+		batch: 1
+	});
+	recipe.images = { original: { name: 'closed.png', bundled: `${view}/closed.png` }, target: { name: `${mouth}.png`, bundled: `${view}/${mouth}.png` } };
+	recipe.preview.every = 0;
 	return recipe;
 }

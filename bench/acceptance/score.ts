@@ -43,6 +43,8 @@ export interface Effect {
 	readonly open: number;
 	/** Mean probability of the vowel shape a. */
 	readonly a: number;
+	/** What each mouth reads as. */
+	readonly mouths: readonly string[];
 	readonly sameHair: number;
 	readonly sameEyes: number;
 }
@@ -65,6 +67,7 @@ export function effect(
 		open0: was.filter((j) => j.open).length / was.length,
 		open: share((i) => is[i]?.open === true),
 		a: is.reduce((sum, j) => sum + j.a, 0) / is.length,
+		mouths: is.map((j) => j.mouth),
 		sameHair: share((i) => is[i]?.hair === was[i]?.hair),
 		sameEyes: share((i) => is[i]?.eyes === was[i]?.eyes)
 	};

@@ -6,8 +6,8 @@ import { version } from '../../package.json';
 import { latentFactor } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import type { Recipe } from '../recipe/recipe';
-import { trainDifference } from '../training/difference';
 import type { RunMemory, TrainedModules } from '../training/run-state';
+import { trainRecipe } from '../training/train';
 import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
@@ -165,13 +165,17 @@ export async function runDifference(input: RunInput, environment: RunEnvironment
 		continueUnlessStopped(control);
 		const encoded = await encode(input, environment);
 		const decoder = previewDecoder(environment, encoded.latents.height, encoded.latents.width);
-		const trained = await trainDifference({
+		const { original, target, height, width } = encoded.latents;
+		const trained = await trainRecipe({
 			gpu,
 			weights,
 			config: model.checkpoint.config,
 			recipe,
-			latents: encoded.latents,
-			conditioning: encoded.conditioning,
+			inputs: {
+				kind: 'pairs',
+				buckets: [{ height, width, pairs: [{ original, target }] }],
+				conditioning: { original: encoded.conditioning, target: encoded.conditioning }
+			},
 			preview: { ...encoded.preview, decode: (latent) => decoder.decode(latent) },
 			control,
 			emit,

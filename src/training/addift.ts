@@ -115,8 +115,10 @@ export function addiftObjective(options: AddiftOptions): Objective {
 			latent: example.target,
 			conditioning: conditioning.target,
 			multiplier: addift.multiplier,
-			teacher: { latent: example.original, conditioning: conditioning.original }
+			teacher: { latent: example.original, conditioning: conditioning.original },
+			mask: example.mask
 		},
+		timesteps: (k) => new Array<number>(batch).fill(addiftTimestep(k, seed, settings.timesteps, addift.timesteps)),
 		begin: (program, shape) =>
 			both(({ inputs }, teacher) => {
 				writeConditioning(program, inputs, config, new Array<Conditioning>(batch).fill(conditioning.target));

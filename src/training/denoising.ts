@@ -35,7 +35,7 @@ export function denoisingObjective(options: DenoisingOptions): Objective {
 	const step = buildStep(config.unet, { height, width, storage }, settings, { frozen, trained }, { target, latents: 'shared', masked: mask !== undefined });
 	return {
 		shapes: [step],
-		probe: { height, width, latent, conditioning, multiplier: 1, prediction: config.prediction },
+		probe: { height, width, latent, conditioning, multiplier: 1, prediction: config.prediction, mask },
 		begin(program) {
 			program.write(step.inputs.latent, latent);
 			writeMasks(program, step.inputs.mask, new Array<{ mask: typeof mask }>(settings.batch).fill({ mask }), { height, width });

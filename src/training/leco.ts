@@ -47,6 +47,7 @@ export function lecoObjective(options: LecoOptions): Objective {
 			multiplier: 1,
 			teacher: { latent: nothing, conditioning: conditioning.target }
 		},
+		timesteps: (k) => Array.from(drawStep(seed, k, settings).t),
 		begin(program) {
 			program.write(inputs.latent, nothing);
 			writeConditioning(program, inputs, config, new Array<Conditioning>(batch).fill(conditioning.original));

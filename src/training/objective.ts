@@ -35,8 +35,6 @@ export interface ProbeSource {
 	readonly conditioning: Conditioning;
 	/** Strength of the trained network while it is measured. */
 	readonly multiplier: number;
-	/** Absent: epsilon. */
-	readonly prediction?: 'epsilon' | 'v' | undefined;
 	/** The picture is unit noise at every timestep, not a latent noised for it (iLECO). */
 	readonly pureNoise?: boolean | undefined;
 	/** Absent: the prediction should be the noise (or the velocity). Else: what the model without the trained network predicts for this picture under the same noise. */

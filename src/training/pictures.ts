@@ -57,8 +57,10 @@ export function picturesObjective(options: PicturesOptions): Objective {
 			latent: example.latent,
 			conditioning: example.conditioning,
 			multiplier: 1,
-			prediction: config.prediction
+			prediction: config.prediction,
+			mask: example.mask
 		},
+		timesteps: (k) => Array.from(drawStep(seed, k, settings).t),
 		begin: () => undefined,
 		write(k, programs) {
 			const { bucket, items } = order(k);
