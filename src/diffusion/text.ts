@@ -27,11 +27,8 @@ export interface TextEncoder {
 	encode(prompts: readonly string[]): Promise<Float32Array>;
 	/** The same with the pooled vectors. */
 	condition(prompts: readonly string[]): Promise<TextConditioning>;
-	/**
-	 * Prompts as WebUI reads them: context `[n, 77·k, width]`, k chunks for the longest of them; the others end in empty chunks. Pooled vectors are
-	 * the first chunk's.
-	 */
-	weighted(prompts: readonly string[]): Promise<TextConditioning>;
+	/** Prompts as WebUI reads them, each on its own: context `[77·k, width]` for its k chunks, pooled vector of the first. */
+	weighted(prompts: readonly string[]): Promise<TextConditioning[]>;
 	/** Frees the networks; they are opened again when needed. */
 	close(): Promise<void>;
 }
@@ -61,7 +58,15 @@ export function openTextEncoder(checkpoint: Checkpoint, options: TextEncoderOpti
 		async weighted(prompts) {
 			const tokenizer = await clipTokenizer();
 			const chunked = prompts.map((prompt) => promptChunks(prompt, tokenizer));
-			return together((encoder) => encoder.encodeChunks(chunked));
+			const total = chunked.flat().length;
+			const { context, pooled } = await together((encoder) => encoder.encodeChunks(chunked.flat()));
+			let row = 0;
+			return chunked.map((chunks) => {
+				const from = row;
+				row += chunks.length;
+				const cut = (all: Float32Array, to: number): Float32Array => all.slice((from * all.length) / total, (to * all.length) / total);
+				return { context: cut(context, row), pooled: cut(pooled, from + 1) };
+			});
 		},
 		encode: async (prompts) => (await condition(prompts)).context,
 		async close() {
@@ -85,17 +90,11 @@ class ClipEncoder {
 		return this.#run(prompts.map((prompt) => tokenizer.encode(prompt, { length, padToken })));
 	}
 
-	async encodeChunks(prompts: readonly (readonly Chunk[])[]): Promise<TextConditioning> {
+	async encodeChunks(chunks: readonly Chunk[]): Promise<TextConditioning> {
 		const { length, padToken, width } = this.config;
-		const count = Math.max(...prompts.map((chunks) => chunks.length));
-		const rows = prompts.flatMap((chunks) => Array.from({ length: count }, (_, i) => chunks[i] ?? { ids: [], weights: [] }));
-		const ids = rows.map((chunk) => [BOS, ...chunk.ids, EOS, ...Array<number>(length - 2 - chunk.ids.length).fill(padToken)]);
-		const { context, pooled } = await this.#run(ids);
-		rows.forEach((chunk, i) => emphasise(context.subarray(i * length * width, (i + 1) * length * width), chunk.weights, width));
-		const each = pooled.length / rows.length;
-		const firsts = new Float32Array(prompts.length * each);
-		prompts.forEach((_, i) => firsts.set(pooled.subarray(i * count * each, (i * count + 1) * each), i * each));
-		return { context, pooled: firsts };
+		const result = await this.#run(chunks.map(({ ids }) => [BOS, ...ids, EOS, ...Array<number>(length - 2 - ids.length).fill(padToken)]));
+		chunks.forEach(({ weights }, i) => emphasise(result.context.subarray(i * length * width, (i + 1) * length * width), weights, width));
+		return result;
 	}
 
 	async close(): Promise<void> {

@@ -9,8 +9,10 @@ import { blobSource } from '../formats/source';
 import type { Picture } from './events';
 
 export interface Conditioner {
-	/** Contexts `[n, 77, C]`. */
+	/** Contexts `[n, 77, C]` of captions: the text as it is, cut off after 75 tokens. */
 	encodeText(prompts: readonly string[]): Promise<Float32Array>;
+	/** Contexts of prompts as WebUI reads them (emphasis, BREAK, any length): `[77·k, C]` each. */
+	encodePrompts(prompts: readonly string[]): Promise<Float32Array[]>;
 	/** The posterior mean, scaled, `[h, w, 4]`. */
 	encodePicture(picture: Picture): Promise<Float32Array>;
 	/** @param latent `[h, w, 4]`, scaled */
@@ -29,6 +31,7 @@ export function conditionerOf(checkpoint: Checkpoint): Conditioner {
 	const vae = openVae(checkpoint);
 	return {
 		encodeText: (prompts) => text.encode(prompts),
+		encodePrompts: async (prompts) => (await text.weighted(prompts)).map(({ context }) => context),
 		encodePicture: (picture) => vae.latent(picture),
 		decode: (latent, height, width) => vae.decode(latent, height, width),
 		async close() {

@@ -211,9 +211,7 @@ export class PlotSession {
 	async #encode(conditioner: Conditioner, cells: readonly CellSettings[]): Promise<void> {
 		const prompts = [...new Set(cells.flatMap(({ prompt, negative }) => [prompt, negative]))].filter((prompt) => !this.#contexts.has(prompt));
 		if (prompts.length === 0) return;
-		const all = await conditioner.encodeText(prompts);
-		const size = all.length / prompts.length;
-		prompts.forEach((prompt, i) => this.#contexts.set(prompt, { context: all.slice(i * size, (i + 1) * size) }));
+		for (const [i, context] of (await conditioner.encodePrompts(prompts)).entries()) this.#contexts.set(prompts[i] ?? '', { context });
 	}
 
 	#loraOf(sha256: string): LoadedLora {

@@ -49,9 +49,9 @@ export async function encodePrompts(
 	negative: string,
 	prompt: string
 ): Promise<{ unconditional: Conditioning; conditional: Conditioning }> {
-	const both = await conditioner.encodeText([negative, prompt]);
-	const half = both.length / 2;
-	return { unconditional: { context: both.slice(0, half) }, conditional: { context: both.slice(half) } };
+	const [unconditional, conditional] = await conditioner.encodePrompts([negative, prompt]);
+	if (!unconditional || !conditional) throw new Error('The text encoder left a prompt out.');
+	return { unconditional: { context: unconditional }, conditional: { context: conditional } };
 }
 
 export function checkSample({ width, height, steps, cfg }: SampleSettings, config: ModelConfig): Problem | null {

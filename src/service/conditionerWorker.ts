@@ -18,6 +18,7 @@ const remote = {
 		await opened;
 	},
 	encodeText: async (prompts: string[]): Promise<Float32Array> => (await conditioner()).encodeText(prompts),
+	encodePrompts: async (prompts: string[]): Promise<Float32Array[]> => (await conditioner()).encodePrompts(prompts),
 	encodePicture: async (picture: Picture): Promise<Float32Array> => (await conditioner()).encodePicture(picture),
 	decode: async (latent: Float32Array, height: number, width: number): Promise<Picture> => (await conditioner()).decode(latent, height, width)
 };

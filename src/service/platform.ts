@@ -99,6 +99,7 @@ async function conditionerInWorker({ blob }: OpenModel): Promise<Conditioner> {
 	}
 	return {
 		encodeText: (prompts) => alive(remote.encodeText([...prompts])),
+		encodePrompts: (prompts) => alive(remote.encodePrompts([...prompts])),
 		encodePicture: (picture) => alive(remote.encodePicture(picture)),
 		decode: (latent, height, width) => alive(remote.decode(latent, height, width)),
 		close

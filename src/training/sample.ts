@@ -2,7 +2,7 @@
  * Pictures from noise with any number of networks at any strengths: used for previews while training, the strip, `sample`, the probe and the scores.
  *
  * Rules
- * - One program for a fixed picture size and batch; strengths are scalars, so changing one costs nothing. Weights and factors are the stores the trainer
+ * - One program for a fixed picture size and batch (and one more for each other number of context chunks, made when a long prompt asks for it); strengths are scalars, so changing one costs nothing. Weights and factors are the stores the trainer
  *   already holds: a preview in the middle of a run uploads only latents.
  * - Guidance puts the unconditional and the conditional item side by side in a batch. Guidance 1 needs only the conditional one.
  * - The sampler's arithmetic is tiny and runs on the CPU (see `diffusion/samplers.ts`).
@@ -28,7 +28,7 @@ import type { StepShape } from './step';
 
 /** Text conditioning of one picture. */
 export interface Conditioning {
-	/** `[77, C]` */
+	/** `[77, C]`, or `[77·k, C]` of a long prompt */
 	readonly context: Float32Array;
 	/** `[V]`: pooled text and size embeddings, SDXL only. */
 	readonly vector?: Float32Array | undefined;
@@ -44,12 +44,12 @@ export interface ForwardGraph {
 const multiplierName = (index: number): string => `strength${index}`;
 
 /** The UNet forward with the networks' strengths as scalars `strength0`, `strength1`, … */
-export function buildForward(config: UnetConfig, shape: StepShape, batch: number, networks: readonly NetworkPlan[]): ForwardGraph {
+export function buildForward(config: UnetConfig, shape: StepShape, batch: number, networks: readonly NetworkPlan[], tokens = TOKENS): ForwardGraph {
 	const builder = new GraphBuilder({ storage: shape.storage });
 	const inputs = {
 		latent: builder.input('latent', [batch, shape.height, shape.width, config.inChannels]),
 		t: builder.input('t', [batch]),
-		context: builder.input('context', [batch, TOKENS, config.contextDim]),
+		context: builder.input('context', [batch, tokens, config.contextDim]),
 		vector: config.vectorDim > 0 ? builder.input('vector', [batch, config.vectorDim]) : undefined
 	};
 	const adapters = adaptersOf(
@@ -73,26 +73,64 @@ export interface DenoiserOptions {
 	readonly onProgress?: (done: number, total: number) => void;
 }
 
-export class Denoiser {
+/** The program for one number of context tokens. */
+class Forward {
 	readonly #held: (Float32Array | undefined)[] = [];
 
-	private constructor(
+	constructor(
 		readonly program: Program,
-		private readonly forward: ForwardGraph,
-		readonly options: DenoiserOptions
+		readonly inputs: ForwardGraph['inputs'],
+		readonly prediction: Value,
+		private readonly options: DenoiserOptions
 	) {}
+
+	/** Writes contexts only when they changed: in a sampling run they are the same at every step. */
+	readonly condition = (items: readonly (Conditioning | undefined)[]): void => {
+		if (items.length === this.#held.length && items.every((item, i) => item?.context === this.#held[i])) return;
+		const { config, batch } = this.options;
+		const size = items[0]?.context.length ?? 0;
+		const context = new Float32Array(batch * size);
+		const vector = new Float32Array(batch * config.vectorDim);
+		items.forEach((item, i) => {
+			if (item?.context.length !== size) throw new RangeError('There are fewer contexts than latents, or contexts of different lengths.');
+			context.set(item.context, i * size);
+			if (item.vector) vector.set(item.vector, i * config.vectorDim);
+			this.#held[i] = item.context;
+		});
+		this.program.write(this.inputs.context, context);
+		if (this.inputs.vector) this.program.write(this.inputs.vector, vector);
+	};
+}
+
+export class Denoiser {
+	readonly #forwards = new Map<number, Promise<Forward>>();
+
+	private constructor(
+		private readonly gpu: Gpu,
+		readonly options: DenoiserOptions,
+		/** The one for contexts of a single chunk. */
+		readonly program: Program,
+		forward: Forward
+	) {
+		this.#forwards.set(TOKENS, Promise.resolve(forward));
+	}
 
 	/** @throws GpuError when it does not fit */
 	static async create(gpu: Gpu, options: DenoiserOptions): Promise<Denoiser> {
+		const forward = await Denoiser.#compile(gpu, options, TOKENS);
+		return new Denoiser(gpu, options, forward.program, forward);
+	}
+
+	static async #compile(gpu: Gpu, options: DenoiserOptions, tokens: number): Promise<Forward> {
 		const { config, weights, networks, height, width, batch, onProgress } = options;
-		const forward = buildForward(config, { height, width, storage: weights.storage }, batch, networks);
-		const program = await compile(gpu, forward.graph, {
+		const { graph, inputs, prediction } = buildForward(config, { height, width, storage: weights.storage }, batch, networks, tokens);
+		const program = await compile(gpu, graph, {
 			weights,
 			factors: networks.map((network) => network.store),
 			label: options.label ?? 'sampler',
 			...(onProgress ? { onProgress } : {})
 		});
-		return new Denoiser(program, forward, options);
+		return new Forward(program, inputs, prediction, options);
 	}
 
 	/** Numbers in one latent. */
@@ -107,47 +145,46 @@ export class Denoiser {
 	 * @param strengths one per network
 	 */
 	async predict(latents: Float32Array, t: readonly number[], conditioning: readonly Conditioning[], strengths: readonly number[]): Promise<Float32Array> {
-		const { batch } = this.options;
-		const { size, forward, program } = this;
+		const { batch, config } = this.options;
+		const { size } = this;
 		const out = new Float32Array(t.length * size);
 		const scalars = Object.fromEntries(this.options.networks.map((_, i) => [multiplierName(i), strengths[i] ?? 0]));
-		for (let start = 0; start < t.length; start += batch) {
-			// A last batch that is not full repeats its last item.
-			const items = Array.from({ length: batch }, (_, i) => Math.min(start + i, t.length - 1));
-			const part = new Float32Array(batch * size);
-			items.forEach((item, i) => part.set(latents.subarray(item * size, (item + 1) * size), i * size));
-			program.write(forward.inputs.latent, part);
-			program.write(
-				forward.inputs.t,
-				Float32Array.from(items, (item) => t[item] ?? 0)
-			);
-			this.#condition(items.map((item) => conditioning[item]));
-			await program.run(scalars);
-			const prediction = await program.read(forward.prediction);
-			const count = Math.min(batch, t.length - start);
-			out.set(prediction.subarray(0, count * size), start * size);
+		// Contexts of different lengths never share a run: padding the shorter one would change its picture.
+		const lengths = t.map((_, item) => conditioning[item]?.context.length ?? 0);
+		for (const length of new Set(lengths)) {
+			const group = [...lengths.keys()].filter((item) => lengths[item] === length);
+			const { program, inputs, prediction, condition } = await this.#forward(length / config.contextDim);
+			for (let start = 0; start < group.length; start += batch) {
+				const real = group.slice(start, start + batch);
+				// A last batch that is not full repeats its last item.
+				const items = Array.from({ length: batch }, (_, i) => real[Math.min(i, real.length - 1)] ?? 0);
+				const part = new Float32Array(batch * size);
+				items.forEach((item, i) => part.set(latents.subarray(item * size, (item + 1) * size), i * size));
+				program.write(inputs.latent, part);
+				program.write(
+					inputs.t,
+					Float32Array.from(items, (item) => t[item] ?? 0)
+				);
+				condition(items.map((item) => conditioning[item]));
+				await program.run(scalars);
+				const eps = await program.read(prediction);
+				real.forEach((item, i) => out.set(eps.subarray(i * size, (i + 1) * size), item * size));
+			}
 		}
 		return out;
 	}
 
 	destroy(): void {
-		this.program.destroy();
+		for (const forward of this.#forwards.values()) void forward.then(({ program }) => program.destroy()).catch(() => undefined);
 	}
 
-	/** Writes contexts only when they changed: in a sampling run they are the same at every step. */
-	#condition(items: readonly (Conditioning | undefined)[]): void {
-		if (items.length === this.#held.length && items.every((item, i) => item?.context === this.#held[i])) return;
-		const { config, batch } = this.options;
-		const context = new Float32Array(batch * TOKENS * config.contextDim);
-		const vector = new Float32Array(batch * config.vectorDim);
-		items.forEach((item, i) => {
-			if (!item) throw new RangeError('There are fewer contexts than latents.');
-			context.set(item.context, i * TOKENS * config.contextDim);
-			if (item.vector) vector.set(item.vector, i * config.vectorDim);
-			this.#held[i] = item.context;
-		});
-		this.program.write(this.forward.inputs.context, context);
-		if (this.forward.inputs.vector) this.program.write(this.forward.inputs.vector, vector);
+	#forward(tokens: number): Promise<Forward> {
+		let forward = this.#forwards.get(tokens);
+		if (!forward) {
+			forward = Denoiser.#compile(this.gpu, this.options, tokens);
+			this.#forwards.set(tokens, forward);
+		}
+		return forward;
 	}
 }
 

@@ -28,9 +28,9 @@ const openConditioner = (): Promise<Conditioner> => {
 	const real = conditionerOf(model.checkpoint);
 	return Promise.resolve({
 		...real,
-		encodeText: (prompts) => {
+		encodePrompts: (prompts) => {
 			encoded.push([...prompts]);
-			return real.encodeText(prompts);
+			return real.encodePrompts(prompts);
 		}
 	});
 };

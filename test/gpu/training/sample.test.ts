@@ -38,6 +38,14 @@ it('difference-adamw draws the faces of the reference', { timeout: 900_000 }, as
 		unconditional: context(0),
 		strengths: [1]
 	});
+	// Attention over everything twice is attention over it once, so a context of two equal chunks predicts the same, through its own program.
+	const twice = (i: number) => ({ context: Float32Array.from([...context(i).context, ...context(i).context]) });
+	const noise = latents.subarray(0, 2 * SIZE);
+	const short = await denoiser.predict(noise, [500, 500], [context(0), context(1)], [1]);
+	const mixed = await denoiser.predict(noise, [500, 500], [context(0), twice(1)], [1]);
+	expect(Array.from(mixed.subarray(0, SIZE))).toEqual(Array.from(short.subarray(0, SIZE)));
+	expect(relativeError(mixed.subarray(SIZE), short.subarray(SIZE))).toBeLessThan(2e-3);
+	expect(relativeError(mixed.subarray(SIZE), mixed.subarray(0, SIZE))).toBeGreaterThan(2e-3);
 	expect(relativeError(latents, await fixture.readFloat32('latents'))).toBeLessThan(0.05);
 
 	const source = await fileSource('test/fixtures/training/picture.png');

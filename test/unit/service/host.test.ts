@@ -42,6 +42,7 @@ class Gate {
 		};
 		return {
 			encodeText: (prompts) => wait().then(() => new Float32Array(prompts.length * 77 * 64)),
+			encodePrompts: (prompts) => wait().then(() => prompts.map(() => new Float32Array(77 * 64))),
 			encodePicture: () => wait().then(() => new Float32Array(16 * 16 * 4)),
 			decode: () => Promise.resolve(original),
 			close: () => {
