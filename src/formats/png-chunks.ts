@@ -2,6 +2,7 @@
  * The outer layer of PNG: signature and chunks, with every length checked before it is used.
  * Source: PNG (Third Edition), section 5.
  */
+import { crc32 } from './crc32';
 import { FormatError } from './error';
 
 export interface PngChunk {
@@ -51,18 +52,4 @@ export function writeChunks(chunks: readonly PngChunk[]): Uint8Array {
 		at += 12 + data.length;
 	}
 	return png;
-}
-
-let crcTable: Uint32Array | undefined;
-
-/** CRC-32 of PNG (reflected polynomial 0xEDB88320), annex D. */
-function crc32(bytes: Uint8Array): number {
-	crcTable ??= Uint32Array.from({ length: 256 }, (_, n) => {
-		let c = n;
-		for (let k = 0; k < 8; k++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-		return c;
-	});
-	let crc = 0xffffffff;
-	for (const byte of bytes) crc = (crcTable[(crc ^ byte) & 255] ?? 0) ^ (crc >>> 8);
-	return (crc ^ 0xffffffff) >>> 0;
 }

@@ -3,38 +3,11 @@
  * there is one (`files.ts`), and in the `blobs` store otherwise.
  */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import type { ModelFamily, Recipe } from '../recipe/recipe';
 import { asStorageError } from './errors';
+import type { LibraryEntry } from './library-entry';
 
 export const DATABASE_NAME = 'utsushi';
 const VERSION = 1;
-
-/** A small picture of what a LoRA does. `png`: an encoded picture. */
-export interface StoredPreview {
-	seed: number;
-	strength: number;
-	png: Blob;
-}
-
-export interface LibraryEntry {
-	id: string;
-	/** File name, with `.safetensors`. */
-	name: string;
-	role: 'copier' | 'intermediate' | 'result';
-	/** The run that made it. */
-	run: string;
-	step: number;
-	/** Milliseconds since the epoch. */
-	created: number;
-	bytes: number;
-	family: ModelFamily;
-	/** null for a file that was not made here. */
-	recipe: Recipe | null;
-	metadata: Record<string, string>;
-	previews: StoredPreview[];
-	/** Where its bytes are. */
-	kept: 'opfs' | 'database';
-}
 
 export interface Schema extends DBSchema {
 	library: { key: string; value: LibraryEntry; indexes: { created: number } };

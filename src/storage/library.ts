@@ -2,13 +2,12 @@
  * Everything that was made here: one entry per file, bytes apart from the record so that listing stays fast. A file is written before
  * its entry, so an entry never points at nothing; what was half written is removed.
  */
-import { openDatabase, type Database, type LibraryEntry } from './database';
+import { openDatabase, type Database } from './database';
 import { asStorageError, StorageError } from './errors';
 import { openFiles } from './files';
+import { complete, fresh, type LibraryChange, type LibraryDraft, type LibraryEntry } from './library-entry';
 
-export type { LibraryEntry, StoredPreview } from './database';
-
-export type LibraryDraft = Omit<LibraryEntry, 'id' | 'created' | 'bytes' | 'kept'>;
+export type { LibraryEntry, LibraryDraft, LibraryChange, LoraParent, StoredPreview } from './library-entry';
 
 export interface Library {
 	/** Newest first. */
@@ -17,7 +16,7 @@ export interface Library {
 	add(draft: LibraryDraft, bytes: ArrayBuffer): Promise<LibraryEntry>;
 	/** A lazy Blob of the file. */
 	read(id: string): Promise<Blob>;
-	update(id: string, change: Partial<Pick<LibraryEntry, 'name' | 'previews'>>): Promise<LibraryEntry>;
+	update(id: string, change: LibraryChange): Promise<LibraryEntry>;
 	remove(id: string): Promise<void>;
 	/** Called after every change made through this object. */
 	onChange(listener: () => void): () => void;
@@ -27,6 +26,10 @@ export interface Library {
 async function askToPersist(): Promise<void> {
 	// Without it the browser may clear the library when the disk runs full. A refusal changes nothing else.
 	if (!(await navigator.storage.persisted())) await navigator.storage.persist();
+}
+
+async function sha256(bytes: ArrayBuffer): Promise<string> {
+	return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 export async function openLibrary(opened?: Database): Promise<Library> {
@@ -39,15 +42,23 @@ export async function openLibrary(opened?: Database): Promise<Library> {
 	const entry = async (id: string): Promise<LibraryEntry> => {
 		const found = await database.get('library', id);
 		if (!found) throw new StorageError('storage.missing', id, 'This result is no longer in the library.');
-		return found;
+		return complete(found);
 	};
 	return {
 		async list() {
-			return (await database.getAllFromIndex('library', 'created')).reverse();
+			return (await database.getAllFromIndex('library', 'created')).map(complete).reverse();
 		},
 		async add(draft, bytes) {
 			await askToPersist().catch(() => undefined);
-			const made: LibraryEntry = { ...draft, id: crypto.randomUUID(), created: Date.now(), bytes: bytes.byteLength, kept: files.write.kind };
+			const made: LibraryEntry = {
+				...fresh,
+				...draft,
+				id: crypto.randomUUID(),
+				created: Date.now(),
+				bytes: bytes.byteLength,
+				kept: files.write.kind,
+				sha256: await sha256(bytes)
+			};
 			try {
 				await files.write.write(made.id, bytes);
 				await database.add('library', made);

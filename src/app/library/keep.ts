@@ -3,9 +3,6 @@ import type { Recipe } from '../../recipe/recipe';
 import type { Picture } from '../../service/protocol';
 import type { Library, StoredPreview } from '../../storage/library';
 
-/** Pictures are kept at most this large; they are for recognising, the file is the result. */
-const PREVIEW_SIDE = 256;
-
 let opened: Promise<Library> | null = null;
 
 /** The library of this browser, opened once. A failure is not remembered: it may work the next time. */
@@ -35,16 +32,8 @@ export function readMetadata(bytes: ArrayBuffer): Record<string, string> {
 
 export async function keepFile(file: KeptFile, bytes: ArrayBuffer): Promise<void> {
 	const { recipe } = file;
-	await (await library()).add({ ...file, family: recipe.model.family, metadata: readMetadata(bytes), previews: [] }, bytes);
-}
-
-async function encode(picture: Picture): Promise<Blob> {
-	const scale = Math.min(1, PREVIEW_SIDE / Math.max(picture.width, picture.height));
-	const bitmap = await createImageBitmap(new ImageData(new Uint8ClampedArray(picture.data), picture.width, picture.height));
-	const canvas = new OffscreenCanvas(Math.round(picture.width * scale), Math.round(picture.height * scale));
-	canvas.getContext('2d')?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-	bitmap.close();
-	return canvas.convertToBlob({ type: 'image/png' });
+	const about = { family: recipe.model.family, baseModel: recipe.model.name, trigger: recipe.mode === 'lora' ? recipe.dataset.trigger : '' };
+	await (await library()).add({ ...file, ...about, metadata: readMetadata(bytes), previews: [] }, bytes);
 }
 
 /** `strip`: `seed/strength` → picture. They go to the run's result. */
@@ -53,10 +42,22 @@ export async function keepPreviews(run: string, strip: ReadonlyMap<string, Pictu
 	const shelf = await library();
 	const result = (await shelf.list()).find((entry) => entry.run === run && entry.role === 'result');
 	if (!result) return;
+	const { encodePicture } = await import('./pictures');
 	const previews: StoredPreview[] = [];
 	for (const [key, picture] of strip) {
 		const [seed = 0, strength = 0] = key.split('/').map(Number);
-		previews.push({ seed, strength, png: await encode(picture) });
+		previews.push({ seed, strength, png: await encodePicture(picture) });
 	}
-	await shelf.update(result.id, { previews });
+	// The strength people mean when they name none, first seed: what the LoRA looks like.
+	const cover = previews.findIndex(({ strength }) => strength === 1);
+	await shelf.update(result.id, { previews, cover: Math.max(0, cover) });
+}
+
+/** One more picture for a LoRA, which becomes its cover. The PNG may say how it was drawn (`parameters`). */
+export async function addPreview(id: string, png: Blob, seed = -1, strength = 1): Promise<void> {
+	const shelf = await library();
+	const entry = (await shelf.list()).find((known) => known.id === id);
+	if (!entry) return;
+	const previews: StoredPreview[] = [...entry.previews, { seed, strength, png, added: true }];
+	await shelf.update(id, { previews, cover: previews.length - 1 });
 }
