@@ -20,6 +20,8 @@ export interface ReporterOptions {
 	readonly objective: Objective;
 	readonly later: readonly PassLength[];
 	readonly emit: (event: TrainingEvent) => void;
+	/** On the recipe's learning rate, for the report. */
+	readonly rateFactor?: () => number;
 }
 
 export class LossReporter {
@@ -54,6 +56,23 @@ export class LossReporter {
 		void this.#read();
 	}
 
+	/** Starts a reading between two steps; nobody waits for it. */
+	ask(): void {
+		if (this.#ran.length > 0) void this.#read();
+	}
+
+	/** The losses of steps 1…k, which have been asked for. */
+	async known(k: number): Promise<number[]> {
+		if (this.losses.length < k) await this.#reading;
+		return this.losses.slice(0, k);
+	}
+
+	/** Forgets the steps after k: the pass goes back to it. Everything made so far has been read. */
+	rewind(k: number): void {
+		this.losses.length = k;
+		this.meter.rewind(this.losses);
+	}
+
 	async flush(): Promise<void> {
 		if (this.#ran.length > 0) void this.#read();
 		await this.#reading;
@@ -77,9 +96,10 @@ export class LossReporter {
 		const { settings, emit } = this.options;
 		const { iterations, learningRate, schedule } = settings;
 		if (losses.length === 0) return;
+		const factor = this.options.rateFactor?.() ?? 1;
 		const first = this.losses.length + 1;
 		this.losses.push(...losses);
-		for (const event of this.meter.report(first, losses, (step) => learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
+		for (const event of this.meter.report(first, losses, (step) => factor * learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
 	}
 
 	/** Means over the batch, in the order of the steps. Which steps belong to it is settled before the first wait: the loop goes on meanwhile. */

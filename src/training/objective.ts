@@ -41,6 +41,8 @@ export interface ProbeSource {
 	readonly teacher?: { readonly latent: Float32Array; readonly conditioning: Conditioning } | undefined;
 	/** What the model predicts; absent: the noise. Without meaning when there is a teacher. */
 	readonly prediction?: 'epsilon' | 'v' | undefined;
+	/** The ratio to the loss without the trained network at which the pass has done its work; absent: as in a difference run (`verdict.ts`). */
+	readonly enough?: number | undefined;
 	/** `[h, w]`: where the loss counts, 0…1. */
 	readonly mask?: Float32Array | undefined;
 }

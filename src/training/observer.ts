@@ -9,8 +9,9 @@ import { baseAt, mean, noisedAt, probeBands, probeLosses, probePoints, targetsAt
 import type { ProbePoints } from './probe';
 import { Denoiser, sampleLatents } from './sample';
 import type { Conditioning } from './sample';
+import { rateSpent } from './schedule-spent';
 import { judge, shouldEnd } from './verdict';
-import type { ProbeReading } from './verdict';
+import type { ProbeReading, VerdictFrame } from './verdict';
 import type { Gpu } from '../gpu/gpu';
 import type { UnetConfig } from '../diffusion/config';
 import type { WeightStore } from '../kernels/weights';
@@ -18,6 +19,9 @@ import type { PassSettings, PreviewSettings } from '../recipe/recipe';
 
 /** Pictures are drawn two items at a time: with and without guidance. */
 export const OBSERVER_BATCH = 2;
+
+/** Ratios to the base at which a pass of a difference run has done its work (`verdict.ts`). */
+const ENOUGH: Readonly<Record<PassName, number>> = { copier: 0.45, difference: 0.7 };
 
 export interface PreviewOptions {
 	readonly settings: PreviewSettings;
@@ -68,12 +72,15 @@ export class Observer {
 	/** Noised latents, and what should be predicted for them, `[points, h, w, 4]`. */
 	#noised: Float32Array | undefined;
 	#targets: Float32Array | undefined;
+	readonly #spent: (step: number) => number;
 
 	private constructor(
 		private readonly options: ObserverOptions,
 		private readonly denoiser: Denoiser | undefined,
 		private readonly points: ProbePoints
-	) {}
+	) {
+		this.#spent = rateSpent(options.settings);
+	}
 
 	static async create(options: ObserverOptions): Promise<Observer> {
 		const { gpu, weights, config, frozen, network, settings } = options;
@@ -117,6 +124,11 @@ export class Observer {
 	/** The pass has converged and may end. */
 	get finished(): boolean {
 		return shouldEnd(this.#readings, this.#frame);
+	}
+
+	/** Mean loss without the trained network; undefined before the first probe. */
+	get base(): number | undefined {
+		return this.#base.length === 0 ? undefined : mean(this.#base);
 	}
 
 	/** The loss that a network which does nothing has at these timesteps; undefined before the first probe. */
@@ -165,8 +177,9 @@ export class Observer {
 		this.denoiser?.destroy();
 	}
 
-	get #frame(): { base: number; steps: number } {
-		return { base: mean(this.#base), steps: this.options.settings.iterations };
+	get #frame(): VerdictFrame {
+		const { pass, settings, source } = this.options;
+		return { base: mean(this.#base), steps: settings.iterations, enough: source.enough ?? ENOUGH[pass], spent: this.#spent };
 	}
 
 	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number[]> {
@@ -179,9 +192,10 @@ export class Observer {
 				points.t.map(() => given),
 				at
 			);
-		this.#noised ??= noisedAt(points, latent);
+		const seen = (of: Float32Array): Float32Array => (options.source.pureNoise ? targetsAt(points, of, 'epsilon') : noisedAt(points, of));
+		this.#noised ??= seen(latent);
 		this.#targets ??= teacher
-			? await predict(noisedAt(points, teacher.latent), teacher.conditioning, [...options.frozen.map(() => 1), 0])
+			? await predict(seen(teacher.latent), teacher.conditioning, [...options.frozen.map(() => 1), 0])
 			: targetsAt(points, latent, prediction ?? 'epsilon');
 		return probeLosses(points, await predict(this.#noised, conditioning, strengths), this.#targets, options.settings.loss, mask);
 	}

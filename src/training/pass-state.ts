@@ -8,6 +8,7 @@
  */
 import type { FactorState } from '../kernels/factors';
 import type { PassName } from './events';
+import type { GuardDriver, GuardSnapshot } from './guard-driver';
 import type { LossReporter } from './loss-reporter';
 import type { LossScaler, ScalerState } from './loss-scale';
 import type { Network } from './network';
@@ -26,6 +27,8 @@ export interface PassState {
 	/** Of steps 1…step. */
 	readonly losses: Float64Array;
 	readonly probe: ProbeState;
+	/** Absent: the guard was off. */
+	readonly guard?: GuardSnapshot | undefined;
 }
 
 export interface PassParts {
@@ -33,6 +36,7 @@ export interface PassParts {
 	readonly scaler: LossScaler;
 	readonly reporter: LossReporter;
 	readonly observer: Observer;
+	readonly guard: GuardDriver | undefined;
 	/** Skipped steps so far, over all processes that had this pass. */
 	skipped(): Promise<number>;
 }
@@ -41,13 +45,15 @@ export interface PassParts {
 export function capturePass(parts: PassParts, pass: PassName, step: number, pendingSkipped: Promise<number> | undefined): Promise<PassState> {
 	const scaler = parts.scaler.state;
 	const probe = parts.observer.probes;
-	const copies = Promise.all([parts.network.store.readState(), parts.skipped(), pendingSkipped ?? null, parts.reporter.upTo(step)]);
-	return copies.then(([factors, skipped, pending, losses]) => ({ pass, step, factors, scaler, skipped, pendingSkipped: pending, losses, probe }));
+	const copies = Promise.all([parts.network.store.readState(), parts.skipped(), pendingSkipped ?? null, parts.reporter.upTo(step), parts.guard?.capture()]);
+	return copies.then(([factors, skipped, pending, losses, guard]) => ({ pass, step, factors, scaler, skipped, pendingSkipped: pending, losses, probe, guard }));
 }
 
 /** The parts that are not given the state when they are made. */
-export async function restorePass({ network, scaler, observer }: Omit<PassParts, 'reporter'>, state: PassState): Promise<void> {
+export async function restorePass({ network, scaler, observer, guard }: Omit<PassParts, 'reporter'>, state: PassState): Promise<void> {
 	await network.store.writeState(state.factors);
 	scaler.restore(state.scaler);
 	observer.restoreProbes(state.probe);
+	if (state.guard) guard?.restore(state.guard, state.step);
+	else guard?.begin(state.step);
 }

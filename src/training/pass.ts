@@ -5,6 +5,7 @@
  * - The host never waits for the GPU inside the loop, except where the submitter holds it back: losses come out of a ring every few steps while further steps are
  *   already queued, and skipped steps are counted the same way.
  * - Step k is made of counter-based draws, so a pass is a function of recipe, seed and device.
+ * - The guard (`guard-driver.ts`) may send the loop back to an earlier step with a lower rate, or end it with the last good network, which is then saved as after stop-and-save.
  * - A stop is honoured between steps; stop-and-save returns the network as it is then; a pause leaves a snapshot.
  * - A pass that starts from a snapshot ends with the same bits as one that was never interrupted.
  */
@@ -16,9 +17,10 @@ import type { Program } from '../kernels/program';
 import type { WeightStore } from '../kernels/weights';
 import type { Factors } from '../lora/init';
 import type { NetworkModule } from '../lora/modules';
-import type { PassSettings } from '../recipe/recipe';
+import type { GuardSettings, PassSettings } from '../recipe/recipe';
 import { TrainingError } from './events';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
+import { GuardDriver, GuardMemory } from './guard-driver';
 import { CHECK_EVERY, LossReporter } from './loss-reporter';
 import { LossScaler } from './loss-scale';
 import { freshNetwork, readNetwork } from './network';
@@ -50,6 +52,10 @@ export interface PassOptions {
 	/** Steps between probes; 0: none. */
 	readonly probeEvery: number;
 	readonly preview: PreviewOptions | undefined;
+	/** What happens when training goes wrong. */
+	readonly guard: GuardSettings;
+	/** Ends the pass, as done, once the probe finds it converged. */
+	readonly stopWhenConverged: boolean;
 	/** Steps between intermediate files; 0: none. Called with what to save. */
 	readonly saveEvery: number;
 	readonly save: (modules: (NetworkModule & Factors)[], step: number) => Promise<void>;
@@ -79,7 +85,7 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 	const cleanup: (() => void)[] = [];
 	let network: Network | undefined;
 	try {
-		network = await freshNetwork(gpu, plan, settings.optimizer.kind, options.seed);
+		network = await freshNetwork(gpu, plan, settings.optimizer, options.seed);
 		const programs: Program[] = [];
 		const { shapes } = options.objective;
 		for (const [i, { graph, gradients, loss }] of shapes.entries()) {
@@ -98,11 +104,14 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 		cleanup.push(() => optimizer.destroy());
 		const observer = await Observer.create({ ...options, source: options.objective.probe, network });
 		cleanup.push(() => observer.destroy());
-		const stores = options.weights.bytes + network.store.bytes + options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) + observer.bytes;
+		const guard = await GuardMemory.create(gpu, network.store, options.guard);
+		cleanup.push(() => guard?.destroy());
+		const stores =
+			options.weights.bytes + network.store.bytes + (guard?.bytes ?? 0) + options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) + observer.bytes;
 		const bytes = (of: 'plannedBytes' | 'allocatedBytes'): number => programs.reduce((sum, { summary }) => sum + summary[of], stores);
 		emit({ type: 'memory', pass, planned: bytes('plannedBytes'), allocated: bytes('allocatedBytes') });
 		emit({ type: 'state', state: 'training', pass });
-		return await loop(options, network, programs, optimizer, observer);
+		return await loop(options, network, programs, optimizer, observer, guard);
 	} catch (cause) {
 		network?.store.destroy();
 		throw cause;
@@ -113,13 +122,21 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 
 type Optimizer = Awaited<ReturnType<typeof createOptimizer>>;
 
-async function loop(options: PassOptions, network: Network, programs: readonly Program[], optimizer: Optimizer, observer: Observer): Promise<PassResult> {
+async function loop(
+	options: PassOptions,
+	network: Network,
+	programs: readonly Program[],
+	optimizer: Optimizer,
+	observer: Observer,
+	memory: GuardMemory | undefined
+): Promise<PassResult> {
 	const { settings, objective, control, weights, pass, resume } = options;
 	const { iterations } = settings;
 	const scaler = new LossScaler(weights.storage === 'f16');
-	const reporter = new LossReporter(options, programs, resume?.losses);
-	const countSkipped = async (): Promise<number> => (resume?.skipped ?? 0) + (await optimizer.skipped());
-	const parts = { network, scaler, reporter, observer, skipped: countSkipped };
+	const reporter = new LossReporter({ ...options, rateFactor: (): number => guard?.factor ?? 1 }, programs, resume?.losses);
+	const countSkipped = (): Promise<number> => optimizer.skipped();
+	const guard: GuardDriver | undefined = memory && new GuardDriver({ ...options, memory, settings: options.guard, iterations, observer, scaler, reporter, skipped: countSkipped });
+	const parts = { network, scaler, reporter, observer, guard, skipped: countSkipped };
 	programs.forEach((program, shape) => objective.begin(program, shape));
 	let k = 0;
 	let skipped: Promise<number> | undefined;
@@ -127,7 +144,10 @@ async function loop(options: PassOptions, network: Network, programs: readonly P
 		await restorePass(parts, resume);
 		k = resume.step;
 		if (resume.pendingSkipped !== null) skipped = Promise.resolve(resume.pendingSkipped);
-	} else await observer.probe(0);
+	} else {
+		await observer.probe(0);
+		guard?.begin(0);
+	}
 	reporter.meter.pause(k);
 	const keeper = new SnapshotKeeper(options.snapshots, control, k);
 	const capture = (): Promise<PassState> => capturePass(parts, pass, k, skipped);
@@ -143,15 +163,28 @@ async function loop(options: PassOptions, network: Network, programs: readonly P
 		reporter.ran(shape);
 		const learningRate = learningRateAt(k, settings.learningRate, iterations, settings.schedule);
 		k++;
-		optimizer.run({ learningRate, step: k, lossScale: scaler.scale });
+		optimizer.run({ learningRate: learningRate * (guard?.factor ?? 1), lossScale: scaler.scale });
 		if (k % CHECK_EVERY === 0) {
 			if (skipped) scaler.update(await skipped, k);
-			if (scaler.exhausted || scaler.skipped > Math.max(50, iterations / 4)) throw diverged(options, k);
+			if (!guard && (scaler.exhausted || scaler.skipped > Math.max(50, iterations / 4))) throw diverged(options, k);
 			skipped = countSkipped();
 		}
 		await reporter.after(k);
+		const found = await guard?.after(k);
+		if (found && found.action !== 'go') {
+			if (found.action === 'stop' && found.to === 0) throw diverged(options, k);
+			k = found.to;
+			skipped = undefined;
+			if (found.action === 'rollback') continue;
+			ended = 'stopAndSave';
+			break;
+		}
 		if (k === iterations) break;
 		await rests(options, network, observer, reporter, k);
+		if (options.stopWhenConverged && observer.finished) {
+			options.emit({ type: 'endedEarly', pass, step: k, steps: iterations });
+			break;
+		}
 	}
 	if (ended === 'pause' && k > 0) await keeper.take(k, capture);
 	else await keeper.settled();
@@ -187,6 +220,6 @@ function diverged(options: PassOptions, step: number): TrainingError {
 		code: 'training.diverged',
 		where: `passes.${pass}.learningRate`,
 		values,
-		message: `Training diverged: gradients have been infinite over many steps up to step ${step}. Lower passes.${pass}.learningRate (it is ${settings.learningRate}) and try again.`
+		message: `Training diverged up to step ${step}, and nothing good was left to go back to. Lower passes.${pass}.learningRate (it is ${settings.learningRate}) and try again.`
 	});
 }

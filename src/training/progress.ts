@@ -32,6 +32,12 @@ export class ProgressMeter {
 		this.#lastStep = step;
 	}
 
+	/** Goes back to where only these had been made. */
+	rewind(losses: readonly number[]): void {
+		this.#average = undefined;
+		this.resume(losses);
+	}
+
 	/** Goes on behind steps that were made before, with their moving average. */
 	resume(losses: readonly number[]): void {
 		for (const loss of losses) this.#add(loss);

@@ -7,14 +7,16 @@
  *   `hopeless` is 6, less where the base itself is large (predicting nothing at all has a loss of about 1), never under 2.5. A good AdamW run overshoots to 2.4 × base in its first
  *   ten steps and comes back; a rate ten times too high goes to 60 × and stays there (test/fixtures/judgement).
  * - `overfitting`: something had been learnt (best m under 0.8), and for three readings m has been above 1.5 × that best. The best step lies behind.
- * - `converged`: something was learnt (m under 0.8), and over at least four readings and a tenth of the pass m has fallen by less than 3 %.
- * - `notConverging`: three tenths of the pass are over, and at the pace of its second half so far m would still end above 0.8.
+ * - `converged`: something was learnt, and over at least four readings and a tenth of the pass m has fallen by less than 3 %; near the end, where any schedule lets the
+ *   curve run flat, only if m is at or under `enough`.
+ * - `notConverging`: three tenths of the pass are over, the curve is smooth (a high rate makes it jump, and what it has learnt shows only when the rate falls), and at the
+ *   pace of its second half so far, measured in learning rate still to come, m would end above `enough`.
  * - `learning`: m is under 0.97; `notYet` otherwise.
  * A verdict replaces another only when two readings in a row call for it, so that it does not flicker; a value that is not finite, and the first sign of learning, count at once.
  * `converged` is left for `learning` only when m falls by another 10 %.
  *
- * Why the levels are relative: a copier that reproduces its picture falls to a fifth of base on the mini model, on SDXL, whose copiers stay inexact, to about half; the second pass of a
- * difference run to a tenth, ADDifT to two thirds.
+ * Why the levels are relative, and `enough` the caller's: a copier that reproduces its picture falls to a fifth of base on the mini model, the second pass of a difference run to a
+ * seventh, ADDifT to two fifths; with a tenth of their rates they end at a third to a half, at 0.2 to 0.8, at 0.75 to 0.9. A LoRA of many pictures barely leaves 1.
  */
 import type { ProbeVerdict } from './events';
 
@@ -30,9 +32,17 @@ export interface VerdictFrame {
 	readonly base: number;
 	/** Steps the pass is to make. */
 	readonly steps: number;
+	/** The ratio at which such a pass has done its work. */
+	readonly enough: number;
+	/** Share of the pass's learning rate that is spent after so many steps, 0…1. */
+	readonly spent: (step: number) => number;
 }
 
 const LEARNT = 0.8;
+/** Steps from one reading to the next differ less than this (ln) on a smooth curve: with a tenth of a good rate 0.01 to 0.04, with the good rate 0.1 to 0.5. */
+const SMOOTH = 0.06;
+/** From here on flatness may be the schedule's doing. */
+const LATE = 0.9;
 const FIRST_SIGN = 0.97;
 const FLAT = 0.03;
 const FLAT_READINGS = 4;
@@ -54,18 +64,20 @@ function medians(ratios: readonly number[]): number[] {
 }
 
 /** What the readings up to the last one call for, by themselves. */
-function raw(readings: readonly ProbeReading[], { base, steps }: VerdictFrame): ProbeVerdict {
+function raw(readings: readonly ProbeReading[], frame: VerdictFrame): ProbeVerdict {
+	const { base, steps, enough, spent } = frame;
 	const ratios = readings.map(({ now }) => now / base);
 	if (!ratios.every(Number.isFinite)) return 'collapsed';
 	const m = medians(ratios);
 	const now = m.at(-1);
 	const step = readings.at(-1)?.step;
 	if (now === undefined || step === undefined) return 'notYet';
+	const learnt = Math.max(LEARNT, enough);
 	const best = Math.min(...m);
 	if (now > hopeless(base) || (best < 0.7 && now > 0.7 && now > 2.5 * best)) return 'collapsed';
 	if (best < LEARNT && m.length > 3 && m.slice(-3).every((value) => value > 1.5 * best)) return 'overfitting';
-	if (now < LEARNT && flat(m, readings, steps)) return 'converged';
-	if (readings.length >= 4 && step >= 0.3 * steps && atTheEnd(m, readings, steps) > LEARNT) return 'notConverging';
+	if (now < learnt && (spent(step) < LATE || now <= enough) && flat(m, readings, steps)) return 'converged';
+	if (readings.length >= 4 && step >= 0.3 * steps && smooth(ratios) && atTheEnd(m, readings, spent) > enough) return 'notConverging';
 	return now < FIRST_SIGN ? 'learning' : 'notYet';
 }
 
@@ -77,14 +89,20 @@ function flat(m: readonly number[], readings: readonly ProbeReading[], steps: nu
 	return Math.min(...m.slice(from + 1)) > (1 - FLAT) * before;
 }
 
-/** m at the last step, if it goes on falling (or not) as over the second half of the readings. */
-function atTheEnd(m: readonly number[], readings: readonly ProbeReading[], steps: number): number {
+function smooth(ratios: readonly number[]): boolean {
+	const strides = ratios.slice(1).map((ratio, i) => Math.log(ratio / (ratios[i] ?? NaN)));
+	const usual = median(strides);
+	return median(strides.map((stride) => Math.abs(stride - usual))) < SMOOTH;
+}
+
+/** m at the last step, if it goes on falling with the learning rate spent as over the second half of the readings. */
+function atTheEnd(m: readonly number[], readings: readonly ProbeReading[], spent: VerdictFrame['spent']): number {
 	const half = m.length >> 1;
 	const [first, last] = [readings[half], readings.at(-1)];
 	const [from, to] = [m[half] ?? NaN, m.at(-1) ?? NaN];
-	if (!first || !last || last.step <= first.step) return to;
-	const pace = Math.log(from / to) / (last.step - first.step);
-	return to * Math.exp(-Math.max(0, pace) * (steps - last.step));
+	const way = first && last ? spent(last.step) - spent(first.step) : 0;
+	if (!last || way <= 0) return to;
+	return to * Math.exp(-Math.max(0, Math.log(from / to) / way) * (1 - spent(last.step)));
 }
 
 /** The verdict after the last of `readings` (in the order of their steps; the base reading is not one of them). */
