@@ -1,82 +1,66 @@
 /**
- * LoRA factors on the GPU: all of a network's matrices in one flat f32 buffer, with twins for gradients and optimizer state.
+ * LoRA factors on the GPU: all of a network's matrices in one flat f32 buffer (`factor-layout.ts`), with twins for gradients and whatever the optimizer remembers
+ * (`optimizer-state.ts`).
  *
- * Rules
- * - Every matrix starts at a 256-byte boundary in all twins alike, so a parameter, its gradient and its state share one offset, and the
- *   optimizer runs over the whole buffer at once. The gaps stay zero (Lion and AdamW leave zeros with zero gradient at zero).
- * - A matrix may be stored larger than it is (rank rounded up to a multiple of 4); the rest is zero, and stays zero for the same reason:
- *   a zero row of one factor makes the other factor's gradient column zero.
+ * A snapshot is `readState()`, to go on is `writeState()`: values and every state buffer, the optimizer's own counters included (steps made, steps skipped, estimated distance).
+ * Both may be called at any time between steps, before or after `createOptimizer`.
  */
-import { ALIGNMENT, alignUp, allocate, readBuffer, upload } from '../gpu/buffers';
+import { alignUp, allocate, readBuffer, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
+import type { OptimizerSettings } from '../recipe/optimizers';
+import { layoutFactors } from './factor-layout';
+import type { FactorEntry, FactorLayout, Place } from './factor-layout';
+import { stateBuffers } from './optimizer-state';
+import type { StateBuffer } from './optimizer-state';
 import type { StoredTensor } from './weights';
 
-export interface FactorEntry {
-	readonly name: string;
-	/** As the user and the file see it. */
-	readonly shape: readonly number[];
-	/** As the graph sees it, when padded: `[rows, columns]` with at least as many rows and columns. */
-	readonly storedShape?: readonly number[];
-}
+export type { FactorEntry } from './factor-layout';
 
 export interface FactorOptions {
 	readonly trainable: boolean;
-	readonly optimizer?: 'lion' | 'adamw';
+	/** Whose state is kept; none: gradients only. */
+	readonly optimizer?: OptimizerSettings;
 }
 
-/** Everything an interrupted run needs to go on bit by bit: flat values and optimizer moments, as stored. */
+/** Everything an interrupted run needs to go on bit by bit: flat values and the optimizer's buffers by name, as stored. */
 export interface FactorState {
 	readonly values: Float32Array;
-	readonly moments: readonly Float32Array[];
-}
-
-interface Place {
-	readonly entry: FactorEntry;
-	readonly offset: number;
-	readonly rows: number;
-	readonly columns: number;
-	readonly storedRows: number;
-	readonly storedColumns: number;
+	readonly state: Readonly<Record<string, Uint8Array>>;
 }
 
 /** Smallest rank the kernels take: a multiple of 4. */
 export const paddedRank = (rank: number): number => alignUp(rank, 4);
 
-const columnsOf = (shape: readonly number[]): number => shape.slice(1).reduce((product, size) => product * size, 1);
-
 export class FactorStore {
-	readonly #places = new Map<string, Place>();
+	readonly layout: FactorLayout;
+	readonly trainable: boolean;
+	readonly optimizer: OptimizerSettings | undefined;
+	readonly #places: ReadonlyMap<string, Place>;
 	readonly #gpu: Gpu;
+	readonly #states: readonly StateBuffer[];
 	readonly #buffers: Promise<GPUBuffer[]>;
 	#ready: readonly GPUBuffer[] | undefined;
-	/** f32 elements in each flat buffer. */
-	readonly elements: number;
-	readonly trainable: boolean;
-	readonly optimizer: 'lion' | 'adamw' | undefined;
+	#aside = false;
 
 	constructor(gpu: Gpu, entries: readonly FactorEntry[], options: FactorOptions) {
 		this.#gpu = gpu;
 		this.trainable = options.trainable;
-		this.optimizer = options.trainable ? (options.optimizer ?? 'adamw') : undefined;
-		let bytes = 0;
-		for (const entry of entries) {
-			const rows = entry.shape[0] ?? 1;
-			const columns = columnsOf(entry.shape);
-			const storedRows = entry.storedShape?.[0] ?? rows;
-			const storedColumns = entry.storedShape ? columnsOf(entry.storedShape) : columns;
-			if (storedRows < rows || storedColumns < columns) throw new Error(`Factor ${entry.name}: stored smaller than it is.`);
-			if (this.#places.has(entry.name)) throw new Error(`Factor ${entry.name} is listed twice.`);
-			this.#places.set(entry.name, { entry, offset: bytes, rows, columns, storedRows, storedColumns });
-			bytes = alignUp(bytes + storedRows * storedColumns * 4, ALIGNMENT);
-		}
-		const total = Math.max(bytes, ALIGNMENT);
-		this.elements = total / 4;
-		const twins = !options.trainable ? ['values'] : this.optimizer === 'lion' ? ['values', 'gradients', 'm'] : ['values', 'gradients', 'm', 'v'];
-		this.#buffers = Promise.all(twins.map((label) => allocate(gpu, `factors ${label}`, total)));
+		this.optimizer = options.trainable ? options.optimizer : undefined;
+		this.layout = layoutFactors(entries, this.optimizer);
+		this.#places = new Map(this.layout.places.map((place) => [place.entry.name, place]));
+		this.#states = this.optimizer ? stateBuffers(this.optimizer, this.layout) : [];
+		const bytes = this.elements * 4;
+		const twins = ['values', ...(options.trainable ? ['gradients'] : [])].map((name) => ({ name, bytes }));
+		this.#buffers = Promise.all([...twins, ...this.#states].map(({ name, bytes: size }) => allocate(gpu, `factors ${name}`, size)));
 		this.#buffers.then(
 			(buffers) => (this.#ready = buffers),
 			() => undefined
 		);
+	}
+
+	/** f32 elements in each flat buffer. */
+	get elements(): number {
+		return this.layout.elements;
 	}
 
 	/** Rejects with GpuError 'memory' when the buffers did not fit. */
@@ -85,16 +69,16 @@ export class FactorStore {
 		return this;
 	}
 
-	/** Bytes of all twins together. */
+	/** Bytes of values, gradients and state together. */
 	get bytes(): number {
-		return this.elements * 4 * (this.optimizer === undefined ? 1 : this.optimizer === 'lion' ? 3 : 4);
+		return this.elements * 4 * (this.trainable ? 2 : 1) + this.#states.reduce((sum, { bytes }) => sum + bytes, 0);
 	}
 
 	get names(): string[] {
 		return [...this.#places.keys()];
 	}
 
-	/** values, gradients, then the optimizer's moments (m; v). Only after `ready()`. */
+	/** values, gradients, then the optimizer's state. Only after `ready()`. */
 	get buffers(): readonly GPUBuffer[] {
 		if (!this.#ready) throw new Error('The factors are not allocated yet; await ready() first.');
 		return this.#ready;
@@ -131,23 +115,48 @@ export class FactorStore {
 	}
 
 	/** The copies are queued when this returns: what is queued later does not show in them. Only after `ready()`. */
-	async readState(): Promise<FactorState> {
-		const { buffers } = this;
-		const flat = await Promise.all(buffers.map((buffer, i) => (i === 1 ? Promise.resolve(undefined) : readBuffer(this.#gpu, buffer, 0, this.elements * 4))));
-		const [values, , ...moments] = flat.map((raw) => (raw ? new Float32Array(raw) : undefined));
-		if (!values) throw new Error('The factors could not be read.');
-		return { values, moments: moments.filter((m) => m !== undefined) };
+	/** A state buffer by the name `optimizer-state.ts` gives it. @throws Error when this optimizer has none of that name */
+	stateBuffer(name: string): GPUBuffer {
+		const buffer = this.buffers[2 + this.#states.findIndex((state) => state.name === name)];
+		if (!buffer || !this.#states.some((state) => state.name === name)) throw new Error(`${this.optimizer?.kind ?? 'This network'} has no state ${name}.`);
+		return buffer;
 	}
 
-	async writeState(state: FactorState): Promise<void> {
+	/**
+	 * While true, the values are not the training weights but the optimizer's average of them, and the training weights lie where the gradients were (schedule-free only).
+	 * Set by the optimizer alone. A state cannot be read meanwhile.
+	 */
+	set aside(aside: boolean) {
+		this.#aside = aside;
+	}
+
+	/** @throws Error while the optimizer shows its averaged weights */
+	async readState(): Promise<FactorState> {
+		if (this.#aside) throw new Error('The values are averaged ones at the moment, not those that are trained.');
 		const buffers = await this.#buffers;
-		const parts = [state.values, undefined, ...state.moments];
-		if (state.values.length !== this.elements || (this.trainable && state.moments.length !== buffers.length - 2)) {
-			throw new Error('The saved state belongs to other factors or another optimizer.');
-		}
-		buffers.forEach((buffer, i) => {
-			const part = parts[i];
-			if (part) upload(this.#gpu, buffer, 0, part);
+		const kept = [buffers[0], ...buffers.slice(2)];
+		const sizes = [this.elements * 4, ...this.#states.map(({ bytes }) => bytes)];
+		const [values, ...state] = await Promise.all(kept.map((buffer, i) => (buffer ? readBuffer(this.#gpu, buffer, 0, sizes[i] ?? 0) : new ArrayBuffer(0))));
+		if (!values) throw new Error('The factors could not be read.');
+		return {
+			values: new Float32Array(values),
+			state: Object.fromEntries(this.#states.map(({ name }, i) => [name, new Uint8Array(state[i] ?? new ArrayBuffer(0))]))
+		};
+	}
+
+	/** @throws Error when the state is of other factors or another optimizer; nothing is written then */
+	async writeState(saved: FactorState): Promise<void> {
+		const buffers = await this.#buffers;
+		const fits =
+			saved.values.length === this.elements &&
+			Object.keys(saved.state).length === this.#states.length &&
+			this.#states.every(({ name, bytes }) => Object.hasOwn(saved.state, name) && saved.state[name]?.length === bytes);
+		if (!fits) throw new Error('The saved state belongs to other factors or another optimizer.');
+		const [values] = buffers;
+		if (values) upload(this.#gpu, values, 0, saved.values);
+		this.#states.forEach(({ name }, i) => {
+			const [buffer, data] = [buffers[2 + i], saved.state[name]];
+			if (buffer && data) upload(this.#gpu, buffer, 0, data);
 		});
 	}
 

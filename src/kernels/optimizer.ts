@@ -1,150 +1,93 @@
 /**
  * Optimizer steps over a network's flat buffers, entirely on the GPU.
  *
- * Rules: gradients are first searched for infinities and NaNs; if there is one, the step changes nothing but a counter, without the host being
- * asked. What depends on the step number (bias correction) is computed on the host in float64. Every step is three commands, whatever
- * the number of matrices.
+ * Rules
+ * - Gradients are first searched for infinities and NaNs; if there is one, the step changes nothing but a counter, without the host being asked. What depends on the number of steps
+ *   (bias correction and the like) is computed on the GPU from the steps really made.
+ * - All an optimizer remembers lies in the `FactorStore`'s state buffers, counters included: save and restore it with `readState` and `writeState` there.
+ * - Sums are added up in a fixed order: the same gradients give the same bits.
  */
-import { ALIGNMENT, allocate, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
+import { readBuffer } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
-import { pipelinesOf, type Pipeline } from '../gpu/pipelines';
-import type { OptimizerSettings } from '../recipe/recipe';
+import type { OptimizerSettings } from '../recipe/optimizers';
 import type { FactorStore } from './factors';
-import { targetOf } from './lower';
-import { flatWorkgroups } from './lowering';
-
-export interface OptimizerStep {
-	readonly learningRate: number;
-	/** 1-based, for AdamW's bias correction. */
-	readonly step: number;
-	/** What the gradients were multiplied by. */
-	readonly lossScale: number;
-}
+import { Commands, reads, writes } from './optimizer-commands';
+import { addElementwise } from './optimizer-elementwise';
+import { addFactored } from './optimizer-factored';
+import { packStep } from './optimizer-params';
+import type { OptimizerStep } from './optimizer-params';
 
 export interface Optimizer {
+	/** GPU memory beside the factor store's: tables and partial sums. */
+	readonly bytes: number;
 	/** Enqueues one step; returns at once. */
 	run(step: OptimizerStep): void;
-	/** Steps skipped so far because a gradient was not finite. */
+	/** Steps skipped so far because a gradient was not finite; part of the saved state. */
 	skipped(): Promise<number>;
+	/**
+	 * Schedule-free training takes gradients at other weights than the ones it makes. true: the store's values become those to look at, save and use; false: the very same training weights come
+	 * back. Neither a step nor `readState` is possible in between, and the gradients are lost. Other optimizers have one set of weights; nothing happens.
+	 */
+	evaluation(on: boolean): void;
 	destroy(): void;
 }
 
-const WORKGROUP = 64;
-const PARAM_BYTES = 256;
-
-/** The part of the buffers that one dispatch covers. */
-interface Range {
-	readonly quads: number;
-	readonly check: GPUBindGroup;
-	readonly update: GPUBindGroup;
-	readonly groups: readonly [number, number, number];
-}
-
+/** Only for factors made for the same optimizer. @throws GpuError when its tables do not fit */
 export async function createOptimizer(gpu: Gpu, factors: FactorStore, settings: OptimizerSettings): Promise<Optimizer> {
 	await factors.ready();
-	if (factors.optimizer !== settings.kind) throw new Error(`The factors were made for ${factors.optimizer ?? 'no optimizer'}, not for ${settings.kind}.`);
-	const cache = pipelinesOf(gpu);
-	const constants = { WORKGROUP };
-	const adamw = settings.kind === 'adamw';
-	const [check, update] = await Promise.all([
-		cache.get({ shader: 'gradient_check', conditions: {}, constants, access: ['read_write', 'read'] }),
-		cache.get({
-			shader: 'optimizer',
-			conditions: { adamw },
-			constants,
-			access: ['read_write', 'read', 'read_write', 'read_write', ...(adamw ? ['read_write' as const] : [])]
-		})
-	]);
-	const status = await allocate(gpu, 'optimizer status', 16, STORAGE_USAGE());
-	gpu.device.queue.writeBuffer(status, 0, new Uint32Array(4));
-	const ranges = rangesOf(gpu, factors, status, check, update);
-	const params = await allocate(gpu, 'optimizer params', ranges.length * PARAM_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-	const unused = await allocate(gpu, 'optimizer scalars', 256, GPUBufferUsage.UNIFORM);
-	const uniforms = gpu.device.createBindGroup({
-		label: 'optimizer uniforms',
-		layout: cache.uniformLayout,
-		entries: [
-			{ binding: 0, resource: { buffer: params, size: PARAM_BYTES } },
-			{ binding: 1, resource: { buffer: unused } }
-		]
-	});
+	if (JSON.stringify(factors.optimizer) !== JSON.stringify(settings)) {
+		throw new Error(`The factors were made for ${factors.optimizer?.kind ?? 'no optimizer'} or other settings of it, not for ${settings.kind}.`);
+	}
+	const commands = new Commands(gpu, factors);
+	const { values, gradients, status } = commands;
+	for (const range of commands.ranges) {
+		const extent = { quads: range.size / 16, first: 0, count: 0 };
+		await commands.add({ shader: 'gradient_check' }, [reads(gradients, range)], extent, commands.groupsFor(extent.quads));
+	}
+	if (settings.kind === 'adafactor' || settings.kind === 'came') await addFactored(commands, settings);
+	else await addElementwise(commands, settings);
+	await commands.seal();
+	const average = settings.kind === 'scheduleFreeAdamW' ? await averaging(commands, settings) : undefined;
+	let showing = false;
 	return {
+		bytes: commands.bytes + (average?.bytes ?? 0),
 		run(step) {
-			gpu.device.queue.writeBuffer(params, 0, packAll(ranges, settings, step));
+			if (showing) throw new Error('The averaged weights are in place; call evaluation(false) before the next step.');
+			commands.write(packStep(settings, step, commands.extents));
 			const encoder = gpu.device.createCommandEncoder({ label: 'optimizer' });
 			encoder.clearBuffer(status, 0, 4);
-			const pass = encoder.beginComputePass({ label: 'optimizer' });
-			for (const [pipeline, group] of [
-				[check.pipeline, 'check'],
-				[update.pipeline, 'update']
-			] as const) {
-				pass.setPipeline(pipeline);
-				ranges.forEach((range, i) => {
-					pass.setBindGroup(0, range[group]);
-					pass.setBindGroup(1, uniforms, [i * PARAM_BYTES]);
-					pass.dispatchWorkgroups(range.groups[0], range.groups[1], range.groups[2]);
-				});
-			}
-			pass.end();
+			commands.encode(encoder);
 			gpu.device.queue.submit([encoder.finish()]);
 		},
 		async skipped() {
 			return new Uint32Array(await readBuffer(gpu, status, 4, 4))[0] ?? 0;
 		},
+		evaluation(on) {
+			if (!average || on === showing) return;
+			const encoder = gpu.device.createCommandEncoder({ label: 'averaged weights' });
+			if (on) {
+				encoder.copyBufferToBuffer(values, 0, gradients, 0, factors.elements * 4);
+				average.encode(encoder);
+			} else encoder.copyBufferToBuffer(gradients, 0, values, 0, factors.elements * 4);
+			gpu.device.queue.submit([encoder.finish()]);
+			showing = on;
+			factors.aside = on;
+		},
 		destroy() {
-			for (const buffer of [status, params, unused]) buffer.destroy();
+			commands.destroy();
+			average?.destroy();
 		}
 	};
 }
 
-/** Cuts the flat buffers where one binding would become too large. */
-function rangesOf(gpu: Gpu, factors: FactorStore, status: GPUBuffer, check: Pipeline, update: Pipeline): Range[] {
-	const [values, gradients, ...moments] = factors.buffers;
-	if (!values || !gradients) throw new Error('The factors are not trainable.');
-	const limit = Math.floor(gpu.limits.maxStorageBufferBindingSize / ALIGNMENT) * ALIGNMENT;
-	const total = factors.elements * 4;
-	const ranges: Range[] = [];
-	for (let offset = 0; offset < total; offset += limit) {
-		const size = Math.min(limit, total - offset);
-		const part = (buffer: GPUBuffer) => ({ buffer, offset, size });
-		const group = (label: string, pipeline: Pipeline, buffers: readonly GPUBuffer[]) =>
-			gpu.device.createBindGroup({
-				label,
-				layout: pipeline.storageLayout,
-				entries: [{ buffer: status }, ...buffers.map(part)].map((resource, binding) => ({ binding, resource }))
-			});
-		const quads = size / 16;
-		ranges.push({
-			quads,
-			check: group('gradient check', check, [gradients]),
-			update: group('optimizer', update, [gradients, values, ...moments]),
-			groups: flatWorkgroups(quads, WORKGROUP, targetOf(gpu))
-		});
+async function averaging({ gpu, factors, ranges }: Commands, settings: OptimizerSettings): Promise<Commands> {
+	const commands = new Commands(gpu, factors);
+	for (const range of ranges) {
+		const extent = { quads: range.size / 16, first: 0, count: 0 };
+		const bound = [writes(commands.values, range), writes(factors.stateBuffer('z'), range)];
+		await commands.add({ shader: 'optimizer_average' }, bound, extent, commands.groupsFor(extent.quads));
 	}
-	return ranges;
-}
-
-/** The shader's `Params` for every range. */
-function packAll(ranges: readonly Range[], settings: OptimizerSettings, step: OptimizerStep): ArrayBuffer {
-	const data = new ArrayBuffer(ranges.length * PARAM_BYTES);
-	const { beta1, beta2, weightDecay } = settings;
-	const { learningRate, lossScale } = step;
-	const adamw = settings.kind === 'adamw';
-	const numbers = [
-		1 / lossScale,
-		1 - learningRate * weightDecay,
-		adamw ? learningRate / (1 - beta1 ** step.step) : learningRate,
-		beta1,
-		1 - beta1,
-		beta2,
-		1 - beta2,
-		adamw ? settings.epsilon : 0,
-		adamw ? 1 / Math.sqrt(1 - beta2 ** step.step) : 1
-	];
-	ranges.forEach((range, i) => {
-		new Uint32Array(data, i * PARAM_BYTES)[0] = range.quads;
-		new Float32Array(data, i * PARAM_BYTES).set(numbers, 1);
-		new Uint32Array(data, i * PARAM_BYTES)[10] = i === 0 ? 1 : 0;
-	});
-	return data;
+	await commands.seal();
+	commands.write(packStep(settings, { learningRate: 0, lossScale: 1 }, commands.extents));
+	return commands;
 }

@@ -1,136 +1,156 @@
+/** What all optimizers promise: steps that are not finite change nothing and do not count, a saved state goes on bit by bit, padding stays zero. */
 import { describe, expect, test } from 'vitest';
-import { createOptimizer } from '../../../src/kernels/optimizer';
-import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
 import { upload } from '../../../src/gpu/buffers';
-import type { OptimizerSettings } from '../../../src/recipe/recipe';
-import { openTestGpu, randomFloats, relativeError } from '../harness';
+import type { Gpu } from '../../../src/gpu/gpu';
+import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
+import { createOptimizer } from '../../../src/kernels/optimizer';
+import type { Optimizer } from '../../../src/kernels/optimizer';
+import { cutRanges } from '../../../src/kernels/optimizer-commands';
+import { factoredTables } from '../../../src/kernels/optimizer-factored';
+import { factorMemory } from '../../../src/kernels/optimizer-state';
+import { layoutFactors } from '../../../src/kernels/factor-layout';
+import { defaultOptimizer, OPTIMIZER_KINDS } from '../../../src/recipe/optimizers';
+import type { OptimizerSettings } from '../../../src/recipe/optimizers';
+import { openTestGpu, randomFloats } from '../harness';
 
-const LION: OptimizerSettings = { kind: 'lion', beta1: 0.9, beta2: 0.99, weightDecay: 0.02 };
-const ADAMW: OptimizerSettings = { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 };
 const ENTRIES: FactorEntry[] = [
 	{ name: 'a.down', shape: [2, 37], storedShape: [4, 40] },
-	{ name: 'a.up', shape: [60, 2], storedShape: [60, 4] },
-	{ name: 'b.down', shape: [16, 72] }
+	{ name: 'a.up', shape: [60, 2], storedShape: [60, 4] }
+];
+const UP = ENTRIES[1] as FactorEntry;
+
+const ALL: { name: string; settings: OptimizerSettings }[] = [
+	...OPTIMIZER_KINDS.map((kind) => ({ name: kind as string, settings: defaultOptimizer(kind) })),
+	{ name: 'lion, 8 bit', settings: { ...defaultOptimizer('lion'), stateBits: 8 } },
+	{ name: 'adamw, 8 bit', settings: { ...defaultOptimizer('adamw'), stateBits: 8 } }
 ];
 
-/** One step in float64, as PyTorch's AdamW and Lion's paper write it. */
-function step64(s: OptimizerSettings, p: Float64Array, m: Float64Array, v: Float64Array, g: Float32Array, lr: number, t: number): void {
-	for (let i = 0; i < p.length; i++) {
-		const gi = g[i] ?? 0;
-		const mi = m[i] ?? 0;
-		const decayed = (p[i] ?? 0) * (1 - lr * s.weightDecay);
-		if (s.kind === 'lion') {
-			p[i] = decayed - lr * Math.sign(s.beta1 * mi + (1 - s.beta1) * gi);
-			m[i] = s.beta2 * mi + (1 - s.beta2) * gi;
-		} else {
-			m[i] = s.beta1 * mi + (1 - s.beta1) * gi;
-			v[i] = s.beta2 * (v[i] ?? 0) + (1 - s.beta2) * gi * gi;
-			const mHat = (m[i] ?? 0) / (1 - s.beta1 ** t);
-			const vHat = (v[i] ?? 0) / (1 - s.beta2 ** t);
-			p[i] = decayed - (lr * mHat) / (Math.sqrt(vHat) + s.epsilon);
-		}
-	}
+interface Made {
+	store: FactorStore;
+	optimizer: Optimizer;
+}
+
+async function make(gpu: Gpu, settings: OptimizerSettings): Promise<Made> {
+	const store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings }).ready();
+	return { store, optimizer: await createOptimizer(gpu, store, settings) };
+}
+
+function free({ store, optimizer }: Made): void {
+	optimizer.destroy();
+	store.destroy();
 }
 
 /** Puts gradients where the graph would have written them, in stored shape. */
-function setGradients(gpu: Awaited<ReturnType<typeof openTestGpu>>, store: FactorStore, name: string, entry: FactorEntry, data: Float32Array): void {
+function setGradients(gpu: Gpu, store: FactorStore, entry: FactorEntry, data: Float32Array): void {
 	const [rows = 0, columns = 0] = entry.shape;
 	const [storedRows = 0, storedColumns = 0] = entry.storedShape ?? entry.shape;
 	const padded = new Float32Array(storedRows * storedColumns);
 	for (let r = 0; r < rows; r++) padded.set(data.subarray(r * columns, (r + 1) * columns), r * storedColumns);
-	const place = store.gradient(name);
-	if (!place) throw new Error(name);
+	const place = store.gradient(entry.name);
+	if (!place) throw new Error(entry.name);
 	upload(gpu, place.buffer, place.offset, padded);
 }
 
-describe.each([LION, ADAMW])('$kind', (settings) => {
-	test('follows a float64 recomputation over 20 steps, with loss scale and decay', async () => {
-		const gpu = await openTestGpu();
-		const store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings.kind }).ready();
-		const optimizer = await createOptimizer(gpu, store, settings);
-		const expected = new Map<string, { p: Float64Array; m: Float64Array; v: Float64Array }>();
-		for (const [i, entry] of ENTRIES.entries()) {
-			const count = entry.shape.reduce((a, b) => a * b, 1);
-			const start = randomFloats(count, i + 1);
-			await store.write(entry.name, start);
-			expected.set(entry.name, { p: Float64Array.from(start), m: new Float64Array(count), v: new Float64Array(count) });
-		}
-		for (let t = 1; t <= 20; t++) {
-			const lr = 0.01 * Math.cos(t / 20);
-			const lossScale = t < 10 ? 1024 : 512;
-			for (const [i, entry] of ENTRIES.entries()) {
-				const count = entry.shape.reduce((a, b) => a * b, 1);
-				const g = randomFloats(count, 100 * t + i, 0.1);
-				setGradients(
-					gpu,
-					store,
-					entry.name,
-					entry,
-					g.map((x) => x * lossScale)
-				);
-				const state = expected.get(entry.name);
-				if (state) step64(settings, state.p, state.m, state.v, g, lr, t);
-			}
-			optimizer.run({ learningRate: lr, step: t, lossScale });
-		}
-		const values = await store.readAll();
-		for (const [name, { p }] of expected) expect(relativeError(values.get(name) ?? [], p), name).toBeLessThan(1e-5);
-		expect(await optimizer.skipped()).toBe(0);
+const countOf = ({ shape }: FactorEntry): number => shape.reduce((a, b) => a * b, 1);
 
-		const flat = (await store.readState()).values;
-		const logical = ENTRIES.reduce((sum, entry) => sum + entry.shape.reduce((a, b) => a * b, 1), 0);
-		expect(flat.filter((x) => x !== 0).length, 'padding stays zero').toBeLessThanOrEqual(logical);
-		optimizer.destroy();
-		store.destroy();
+function step(gpu: Gpu, { store, optimizer }: Made, seed: number, spoil?: number): void {
+	ENTRIES.forEach((entry, i) => {
+		const gradients = randomFloats(countOf(entry), 10 * seed + i, 0.1);
+		if (spoil !== undefined && entry === UP) gradients[119] = spoil;
+		setGradients(gpu, store, entry, gradients);
+	});
+	// Where rates are multiplied by an estimated distance, 1 is the usual rate.
+	optimizer.run({ learningRate: store.optimizer?.kind.match(/prodigy|dAdapt/) ? 1 : 0.01, lossScale: 1 });
+}
+
+async function start({ store }: Made): Promise<void> {
+	for (const [i, entry] of ENTRIES.entries()) await store.write(entry.name, randomFloats(countOf(entry), i + 1));
+}
+
+describe.each(ALL)('$name', ({ settings }) => {
+	test('steps that are not finite change nothing, are counted, and count for nothing else', async () => {
+		const gpu = await openTestGpu();
+		const [plain, spoilt] = [await make(gpu, settings), await make(gpu, settings)];
+		await start(plain);
+		await start(spoilt);
+		const spoils: Record<number, number> = { 0: NaN, 2: Infinity, 3: -Infinity };
+		for (let k = 0; k < 6; k++) {
+			step(gpu, spoilt, k, spoils[k]);
+			if (!(k in spoils)) step(gpu, plain, k);
+		}
+		expect((await spoilt.store.readState()).values).toEqual((await plain.store.readState()).values);
+		expect([await spoilt.optimizer.skipped(), await plain.optimizer.skipped()]).toEqual([3, 0]);
+		free(plain);
+		free(spoilt);
 	});
 
-	test.each([NaN, Infinity, -Infinity])('skips a step with a gradient of %d and counts it', async (bad) => {
+	test('a saved state goes on bit by bit, looking at the result in between or not', async () => {
 		const gpu = await openTestGpu();
-		const store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings.kind }).ready();
-		const optimizer = await createOptimizer(gpu, store, settings);
-		const entry = ENTRIES[2] as FactorEntry;
-		const start = randomFloats(16 * 72, 5);
-		await store.write(entry.name, start);
-		const gradients = randomFloats(16 * 72, 6);
-		gradients[1151] = bad;
-		setGradients(gpu, store, entry.name, entry, gradients);
-		optimizer.run({ learningRate: 0.01, step: 1, lossScale: 1 });
-		expect((await store.readAll()).get(entry.name)).toEqual(start);
-		expect(await optimizer.skipped()).toBe(1);
-
-		gradients[1151] = 1;
-		setGradients(gpu, store, entry.name, entry, gradients);
-		optimizer.run({ learningRate: 0.01, step: 2, lossScale: 1 });
-		expect((await store.readAll()).get(entry.name)).not.toEqual(start);
-		expect(await optimizer.skipped()).toBe(1);
-		optimizer.destroy();
-		store.destroy();
-	});
-
-	test('a saved state goes on bit by bit', async () => {
-		const gpu = await openTestGpu();
-		const run = async (interrupt: boolean): Promise<Float32Array> => {
-			let store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings.kind }).ready();
-			let optimizer = await createOptimizer(gpu, store, settings);
-			const entry = ENTRIES[0] as FactorEntry;
-			await store.write(entry.name, randomFloats(74, 8));
-			for (let t = 1; t <= 6; t++) {
-				if (interrupt && t === 4) {
-					const state = await store.readState();
-					store.destroy();
-					optimizer.destroy();
-					store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings.kind }).ready();
-					await store.writeState(state);
-					optimizer = await createOptimizer(gpu, store, settings);
+		const run = async (interrupt: boolean): Promise<Made> => {
+			let made = await make(gpu, settings);
+			await start(made);
+			for (let k = 0; k < 6; k++) {
+				if (interrupt && k === 3) {
+					made.optimizer.evaluation(true);
+					await made.store.readAll();
+					made.optimizer.evaluation(false);
+					const state = await made.store.readState();
+					free(made);
+					made = await make(gpu, settings);
+					await made.store.writeState(state);
 				}
-				setGradients(gpu, store, entry.name, entry, randomFloats(74, t));
-				optimizer.run({ learningRate: 0.01, step: t, lossScale: 1 });
+				step(gpu, made, k, k === 2 ? NaN : undefined);
 			}
-			const values = (await store.readState()).values;
-			store.destroy();
-			optimizer.destroy();
-			return values;
+			return made;
 		};
-		expect(await run(true)).toEqual(await run(false));
+		const [through, interrupted] = [await run(false), await run(true)];
+		const [expected, ours] = [await through.store.readState(), await interrupted.store.readState()];
+		expect(ours).toEqual(expected);
+		expect(await interrupted.optimizer.skipped()).toBe(1);
+		const logical = ENTRIES.reduce((sum, entry) => sum + countOf(entry), 0);
+		expect(ours.values.filter((x) => x !== 0).length, 'padding stays zero').toBeLessThanOrEqual(logical);
+		expect(ours.values.every(Number.isFinite)).toBe(true);
+
+		const memory = factorMemory(ENTRIES, settings);
+		expect(memory.values + memory.training, 'the estimate is what is allocated').toBe(interrupted.store.bytes);
+		free(through);
+		free(interrupted);
 	});
+});
+
+test('a state of another optimizer or other factors is refused, and nothing is written', async () => {
+	const gpu = await openTestGpu();
+	const [lion, adamw] = [await make(gpu, defaultOptimizer('lion')), await make(gpu, defaultOptimizer('adamw'))];
+	await start(lion);
+	const before = await adamw.store.readState();
+	await expect(adamw.store.writeState(await lion.store.readState())).rejects.toThrow('another optimizer');
+	await expect(adamw.store.writeState({ ...before, values: new Float32Array(4) })).rejects.toThrow('other factors');
+	expect(await adamw.store.readState()).toEqual(before);
+	await expect(createOptimizer(gpu, lion.store, defaultOptimizer('adamw'))).rejects.toThrow('made for lion');
+	free(lion);
+	free(adamw);
+});
+
+test('buffers are cut between matrices, and every number lies in exactly one tile', () => {
+	const entries = Array.from({ length: 9 }, (_, i) => ({ name: String(i), shape: [3 + 40 * i, 130 - 9 * i] }));
+	const layout = layoutFactors(entries, defaultOptimizer('came'));
+	const ranges = cutRanges(layout, 120_000);
+	expect(ranges.length).toBeGreaterThan(2);
+	expect(Math.max(...ranges.map(({ size }) => size))).toBeLessThanOrEqual(120_000);
+	expect(ranges.flatMap(({ places }) => places)).toEqual(layout.places);
+	ranges.forEach(({ offset, size }, i) => expect(offset + size).toBe(ranges[i + 1]?.offset ?? layout.elements * 4));
+
+	const tables = factoredTables(ranges);
+	const seen = layout.places.map(({ rows, columns }) => new Uint8Array(rows * columns));
+	for (let t = 0; t < tables.tiles.length; t += 4) {
+		const [number = 0, row = 0, column = 0] = tables.tiles.subarray(t, t + 3);
+		const [, rows = 0, columns = 0, , tileRows = 0, tileColumns = 0] = tables.matrices.subarray(number * 12, number * 12 + 6);
+		expect(tileRows * tileColumns).toBeLessThanOrEqual(2048);
+		for (let r = row; r < Math.min(rows, row + tileRows); r++) {
+			for (let c = column; c < Math.min(columns, column + tileColumns); c++) (seen[number] as Uint8Array)[r * columns + c]! += 1;
+		}
+	}
+	for (const numbers of seen) expect(numbers.every((times) => times === 1)).toBe(true);
+	const shares = tables.shares.map(({ tiles, matrices }) => [tiles.count, matrices.count]);
+	expect(shares.reduce(([a = 0, b = 0], [c = 0, d = 0]) => [a + c, b + d])).toEqual([tables.tiles.length / 4, entries.length]);
 });

@@ -93,7 +93,7 @@ describe('a program', () => {
 				{ name: 'pad', shape: [3] },
 				{ name: 'up', shape: [8, 2], storedShape: [8, 4] }
 			],
-			{ trainable: true, optimizer: 'lion' }
+			{ trainable: true }
 		).ready();
 		await factors.write(
 			'up',

@@ -73,7 +73,7 @@ describe('gradients of one training step', { timeout: 900_000 }, () => {
 		const weights = new WeightStore(gpu, storage);
 		await loadUnetWeights(checkpoint, weights);
 		const frozen = await frozenNetwork(gpu, 'copier', copier);
-		const store = await new FactorStore(gpu, factorEntries({ label: 'difference', modules: trained }), { trainable: true, optimizer: 'adamw' }).ready();
+		const store = await new FactorStore(gpu, factorEntries({ label: 'difference', modules: trained }), { trainable: true }).ready();
 		for (const m of trained) {
 			await store.write(downName('difference', m.path), m.down);
 			await store.write(upName('difference', m.path), m.up);
