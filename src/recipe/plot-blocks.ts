@@ -13,7 +13,8 @@ import { BLOCK_IDS, type BlockId } from './recipe';
 const IN = (...numbers: number[]): BlockId[] => numbers.map((n) => `IN${String(n).padStart(2, '0')}` as BlockId);
 const OUT = (from: number, to: number): BlockId[] => Array.from({ length: to - from + 1 }, (_, i) => `OUT${String(from + i).padStart(2, '0')}` as BlockId);
 
-const LISTS: Readonly<Record<number, readonly BlockId[]>> = {
+/** Orders of the ids in lists of each length. */
+export const BLOCK_LISTS: Readonly<Record<number, readonly BlockId[]>> = {
 	12: ['BASE', ...IN(4, 5, 7, 8), 'M00', ...OUT(0, 5)],
 	17: ['BASE', ...IN(1, 2, 4, 5, 7, 8), 'M00', ...OUT(3, 11)],
 	20: ['BASE', ...IN(0, 1, 2, 3, 4, 5, 6, 7, 8), 'M00', ...OUT(0, 8)],
@@ -45,7 +46,7 @@ export function blockWeights(text: string): BlockWeights | null | undefined {
 	if (word === 'ALL0.5') return every(0.5);
 	const preset = Object.hasOwn(PRESETS, word) ? PRESETS[word] : undefined;
 	const numbers = preset === undefined ? listed(word) : Array.from(preset, Number);
-	const ids = LISTS[numbers.length];
+	const ids = BLOCK_LISTS[numbers.length];
 	if (!ids || !numbers.every((n) => Number.isFinite(n) && Math.abs(n) <= 10)) return undefined;
 	const weights: BlockWeights = {};
 	ids.forEach((id, i) => (weights[id] = numbers[i] ?? 0));
