@@ -156,7 +156,7 @@ export function defaultRecipe(family: ModelFamily, mode: Mode = 'difference'): R
 		prompts: { original: '', target: '' },
 		swap: false,
 		mask: null,
-		masking: { alpha: false, difference: false },
+		masking: { alpha: false, difference: false, renormalise: false },
 		copier: { use: 'train', file: null, only: false },
 		addift: { timesteps: 'traintrain', multiplier: 0.25, ratio: 1 },
 		dataset: dataset(family),

@@ -159,8 +159,11 @@ export interface Recipe {
 	swap: boolean;
 	/** White where to learn, black where not, of the pictures' size. */
 	mask: ImageRef | null;
-	/** alpha: transparent parts of the original do not count. difference: parts that are the same in both pictures do not count. */
-	masking: { alpha: boolean; difference: boolean };
+	/**
+	 * alpha: transparent parts do not count. difference: parts that are the same in both pictures do not count. renormalise: the loss is the mean over what counts
+	 * instead of over the whole picture, so that a small region learns as fast as a large one.
+	 */
+	masking: { alpha: boolean; difference: boolean; renormalise: boolean };
 	/** only: end after the copier, which is the result then. */
 	copier: { use: 'train' | 'file'; file: FileRef | null; only: boolean };
 	/**

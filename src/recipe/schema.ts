@@ -87,7 +87,7 @@ const recipe = v.object({
 	prompts: v.object({ original: text(4000), target: text(4000) }),
 	swap: v.boolean(),
 	mask: v.nullable(image),
-	masking: v.object({ alpha: v.boolean(), difference: v.boolean() }),
+	masking: v.object({ alpha: v.boolean(), difference: v.boolean(), renormalise: v.boolean() }),
 	copier: v.object({ use: v.picklist(['train', 'file'] as const), file, only: v.boolean() }),
 	addift: v.object({ timesteps: v.picklist(['traintrain', 'random'] as const), multiplier: num(0.01, 4), ratio: num(-4, 4) }),
 	dataset,
