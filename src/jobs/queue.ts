@@ -106,6 +106,8 @@ export const EMPTY_QUEUE: Queue = { version: 1, jobs: [], going: false };
 
 /** Problems of the machine rather than of the job: the same job may well succeed the next time. */
 const RECOVERABLE = /^(gpu\.(lost|memory)|trainer\.died)$/;
+/** A run that ended for these goes on from its snapshot when it is tried again by hand. */
+const RESUMABLE = /^(gpu\.|trainer\.|storage\.)/;
 
 const FINISHED: readonly JobState[] = ['done', 'stopped', 'failed'];
 const STARTABLE: readonly JobState[] = ['waiting', 'paused', 'interrupted'];
@@ -246,7 +248,7 @@ export function reduceQueue(queue: Queue, action: QueueAction): Queue {
 				if (job.state !== 'failed' && job.state !== 'stopped' && job.state !== 'blocked') return job;
 				const again = { ...job, ended: null, problem: null, recovered: false };
 				// What failed by itself would fail again from its last snapshot; what the machine broke off goes on.
-				const goesOn = job.snapshot !== null && (job.state === 'blocked' || (job.state === 'failed' && RECOVERABLE.test(job.problem?.code ?? '')));
+				const goesOn = job.snapshot !== null && (job.state === 'blocked' || (job.state === 'failed' && RESUMABLE.test(job.problem?.code ?? '')));
 				return goesOn ? { ...again, state: 'interrupted' } : { ...again, state: 'waiting', attempts: 0, snapshot: null, progress: null };
 			});
 	}

@@ -2,10 +2,10 @@
  * The one run of this tab: starts it, gathers its events a frame at a time, keeps every file in the library the moment it arrives,
  * holds the screen awake. The view itself is a pure function of the events (`view.ts`).
  */
-import type { Recipe } from '../../recipe/recipe';
-import { PROTOCOL_VERSION, type EventMessage, type Picture, type Problem } from '../../service/protocol';
+import { PROTOCOL_VERSION, type EventMessage, type Keep, type Picture, type Problem, type TrainRequest } from '../../service/protocol';
 import { newId } from '../id';
 import { keepFile, keepPreviews } from '../library/keep';
+import { preferences } from '../settings/preferences.svelte';
 import { rememberSpeed } from '../train/speed';
 import { trainer, toProblem } from '../train/trainer.svelte';
 import { advance, startView, type RunView } from './view';
@@ -14,6 +14,9 @@ import { advance, startView, type RunView } from './view';
 const SILENCE_MS = 10_000;
 /** While the tab is hidden no frames come; events are applied this often instead. */
 const HIDDEN_MS = 500;
+
+/** Somebody who looks back and forth between tabs does not make the trainer write all the time. */
+const LEAVING_MS = 10_000;
 
 class Run {
 	view = $state.raw<RunView | null>(null);
@@ -30,6 +33,11 @@ class Run {
 	#keeping: Promise<void> = Promise.resolve();
 	#lock: WakeLockSentinel | null = null;
 	#watch: ReturnType<typeof setTimeout> | undefined;
+	/** The job this run belongs to: a run that was taken up again is one run to the library. */
+	#job: string | null = null;
+	#ended: ((view: RunView) => void)[] = [];
+	#lastSnapshot = 0;
+	#resumed = false;
 
 	get active(): boolean {
 		return this.view !== null && this.view.outcome === null;
@@ -37,12 +45,20 @@ class Run {
 
 	constructor() {
 		trainer.subscribe((message) => this.#receive(message));
-		if (typeof document !== 'undefined') document.addEventListener('visibilitychange', () => void this.#stayAwake());
+		if (typeof document === 'undefined') return;
+		document.addEventListener('visibilitychange', () => {
+			void this.#stayAwake();
+			if (document.hidden) this.#leaving();
+		});
+		document.addEventListener('freeze', () => this.#leaving());
 	}
 
 	/** Returns the problem that kept it from starting, or null. */
-	async start(recipe: Recipe, modelId: string, original: Picture, target: Picture): Promise<Problem | null> {
+	async start(request: TrainRequest, keep?: Keep): Promise<Problem | null> {
 		const id = newId();
+		const { recipe, original, target } = request;
+		this.#job = keep?.job ?? null;
+		this.#resumed = false;
 		this.view = startView(id, recipe, Date.now());
 		this.original = original;
 		this.target = target;
@@ -50,7 +66,7 @@ class Run {
 		this.keepProblem = null;
 		this.kept = 0;
 		try {
-			await trainer.request({ type: 'train', run: id, request: { recipe, modelId, original, target } });
+			await trainer.request({ type: 'train', run: id, request, ...(keep ? { keep } : {}) });
 			void this.#stayAwake();
 			this.#listen();
 			return null;
@@ -60,11 +76,17 @@ class Run {
 		}
 	}
 
-	async stop(save: boolean): Promise<void> {
+	/** The view when the current run has ended and everything it made is in the library (or `keepProblem` says why not). */
+	ended(): Promise<RunView> {
+		return new Promise((resolve) => this.#ended.push(resolve));
+	}
+
+	/** `pause`: ends with a snapshot, to go on later. */
+	async stop(save: boolean, pause = false): Promise<void> {
 		if (!this.view || this.stopping) return;
 		this.stopping = true;
 		try {
-			await trainer.request({ type: 'stop', run: this.view.id, save });
+			await trainer.request({ type: 'stop', run: this.view.id, save, pause });
 		} catch (error) {
 			this.stopping = false;
 			this.view = { ...this.view, warnings: [...this.view.warnings, toProblem(error, 'stop')] };
@@ -80,6 +102,7 @@ class Run {
 		const { view } = this;
 		if (!view || message.run !== view.id) return;
 		this.#listen();
+		if (message.event.type === 'resumed') this.#resumed = true;
 		if (message.event.type === 'file') this.#keep(view, message.event);
 		if (message.event.type === 'ended') this.#finish();
 		this.#queue.push(message);
@@ -116,10 +139,11 @@ class Run {
 	}
 
 	#keep(view: RunView, file: Extract<EventMessage['event'], { type: 'file' }>): void {
-		const entry = { name: file.name, role: file.role, run: view.id, step: file.step, recipe: view.recipe };
+		const entry = { name: file.name, role: file.role, run: this.#job ?? view.id, step: file.step, recipe: view.recipe };
+		const again = this.#resumed;
 		this.#keeping = this.#keeping.then(async () => {
 			try {
-				await keepFile(entry, file.bytes);
+				await keepFile(entry, file.bytes, again);
 				this.kept++;
 			} catch (error) {
 				this.keepProblem = toProblem(error, file.name);
@@ -135,15 +159,24 @@ class Run {
 			const { view } = this;
 			if (!view) return;
 			rememberSpeed(view);
-			await keepPreviews(view.id, view.strip).catch((error: unknown) => {
+			await keepPreviews(this.#job ?? view.id, view.strip).catch((error: unknown) => {
 				this.keepProblem ??= toProblem(error, 'previews');
 			});
+			for (const resolve of this.#ended.splice(0)) resolve(this.view ?? view);
 		});
+	}
+
+	/** The page is hidden or put to sleep and may not come back: what was learned so far is kept. */
+	#leaving(): void {
+		const { view } = this;
+		if (!this.active || !view || !this.#job || Date.now() - this.#lastSnapshot < LEAVING_MS) return;
+		this.#lastSnapshot = Date.now();
+		void trainer.request({ type: 'snapshot', run: view.id }).catch(() => undefined);
 	}
 
 	/** The lock falls when the tab is hidden and is taken again when it is seen. Refused (battery saver): training goes on all the same. */
 	async #stayAwake(): Promise<void> {
-		if (!this.active || document.hidden || !('wakeLock' in navigator)) return;
+		if (!preferences.keepAwake || !this.active || document.hidden || !('wakeLock' in navigator)) return;
 		this.#lock = await navigator.wakeLock.request('screen').catch(() => null);
 	}
 }

@@ -31,6 +31,17 @@ class Preferences {
 	#theme = $state<Theme>(THEMES.find((theme) => theme === stored('theme')) ?? 'system');
 	#gpuStorage = $state<GpuStorage>(stored('gpuStorage') === 'f32' ? 'f32' : 'f16');
 
+	#keepAwake = $state(stored('keepAwake') !== 'no');
+
+	/** Whether the screen stays on while training: a screen that goes dark lets laptops fall asleep, and the GPU with them. */
+	get keepAwake(): boolean {
+		return this.#keepAwake;
+	}
+	set keepAwake(value: boolean) {
+		this.#keepAwake = value;
+		store('keepAwake', value ? 'yes' : 'no');
+	}
+
 	get language(): Language {
 		return this.#language;
 	}

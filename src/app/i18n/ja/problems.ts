@@ -3,6 +3,7 @@ import type { Problem } from '../../../service/protocol';
 import type { ProblemTexts } from '../problems';
 import { fileProblemsJa } from './file-problems';
 import { plotProblemsJa } from './plot-problems';
+import { queueProblemsJa } from './queue-problems';
 import { recipeProblemsJa } from './recipe-problems';
 
 const which = (v: Problem['values']): string => (v['which'] === 'original' ? '元の画像' : '目標の画像');
@@ -11,6 +12,7 @@ const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
 export const problemsJa: ProblemTexts = {
 	...fileProblemsJa,
 	...plotProblemsJa,
+	...queueProblemsJa,
 	...recipeProblemsJa,
 	'picture.empty': (v) => `${at(v, 'name')} は空（0バイト）です。画像を選び直してください。`,
 	'picture.unknown': (v) => `${at(v, 'name')} は読めない種類のファイルです。PNG・JPEG・WebP を使ってください。`,
