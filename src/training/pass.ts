@@ -7,6 +7,7 @@
  * - Step k is made of counter-based draws, so a pass is a function of recipe, seed and device.
  * - The guard (`guard-driver.ts`) may send the loop back to an earlier step with a lower rate, or end it with the last good network, which is then saved as after stop-and-save.
  * - A stop is honoured between steps; stop-and-save returns the network as it is then; a pause leaves a snapshot.
+ * - Probes, previews, files and the result see the weights the optimizer would have used (`Optimizer.evaluation`); steps and snapshots those it trains.
  * - A pass that starts from a snapshot ends with the same bits as one that was never interrupted.
  */
 import type { UnetConfig } from '../diffusion/config';
@@ -30,8 +31,8 @@ import { Observer } from './observer';
 import type { PreviewOptions, ProbeState } from './observer';
 import { capturePass, restorePass } from './pass-state';
 import type { PassState } from './pass-state';
+import { Rates } from './plateau';
 import type { PassLength } from './progress';
-import { learningRateAt } from './schedule';
 import { SnapshotKeeper } from './snapshots';
 import type { SnapshotSink } from './snapshots';
 
@@ -107,7 +108,12 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 		const guard = await GuardMemory.create(gpu, network.store, options.guard);
 		cleanup.push(() => guard?.destroy());
 		const stores =
-			options.weights.bytes + network.store.bytes + (guard?.bytes ?? 0) + options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) + observer.bytes;
+			options.weights.bytes +
+			network.store.bytes +
+			optimizer.bytes +
+			(guard?.bytes ?? 0) +
+			options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) +
+			observer.bytes;
 		const bytes = (of: 'plannedBytes' | 'allocatedBytes'): number => programs.reduce((sum, { summary }) => sum + summary[of], stores);
 		emit({ type: 'memory', pass, planned: bytes('plannedBytes'), allocated: bytes('allocatedBytes') });
 		emit({ type: 'state', state: 'training', pass });
@@ -133,9 +139,11 @@ async function loop(
 	const { settings, objective, control, weights, pass, resume } = options;
 	const { iterations } = settings;
 	const scaler = new LossScaler(weights.storage === 'f16');
-	const reporter = new LossReporter({ ...options, rateFactor: (): number => guard?.factor ?? 1 }, programs, resume?.losses);
+	const rates: Rates = new Rates(settings, (count) => reporter.known(count));
+	const reporter = new LossReporter({ ...options, rateFactor: (): number => guard?.factor ?? 1, rateAt: (k) => rates.past(k) }, programs, resume?.losses);
 	const countSkipped = (): Promise<number> => optimizer.skipped();
-	const guard: GuardDriver | undefined = memory && new GuardDriver({ ...options, memory, settings: options.guard, iterations, observer, scaler, reporter, skipped: countSkipped });
+	const guard: GuardDriver | undefined =
+		memory && new GuardDriver({ ...options, memory, settings: options.guard, iterations, observer, scaler, reporter, skipped: countSkipped });
 	const parts = { network, scaler, reporter, observer, guard, skipped: countSkipped };
 	programs.forEach((program, shape) => objective.begin(program, shape));
 	let k = 0;
@@ -161,7 +169,7 @@ async function loop(
 		const { shape, scalars } = objective.write(k, programs);
 		await programs[shape]?.run({ ...scalars, lossScale: scaler.scale });
 		reporter.ran(shape);
-		const learningRate = learningRateAt(k, settings.learningRate, iterations, settings.schedule);
+		const learningRate = await rates.next(k);
 		k++;
 		optimizer.run({ learningRate: learningRate * (guard?.factor ?? 1), lossScale: scaler.scale });
 		if (k % CHECK_EVERY === 0) {
@@ -174,13 +182,14 @@ async function loop(
 		if (found && found.action !== 'go') {
 			if (found.action === 'stop' && found.to === 0) throw diverged(options, k);
 			k = found.to;
+			rates.rewind();
 			skipped = undefined;
 			if (found.action === 'rollback') continue;
 			ended = 'stopAndSave';
 			break;
 		}
 		if (k === iterations) break;
-		await rests(options, network, observer, reporter, k);
+		await rests(options, network, observer, reporter, optimizer, k);
 		if (options.stopWhenConverged && observer.finished) {
 			options.emit({ type: 'endedEarly', pass, step: k, steps: iterations });
 			break;
@@ -189,13 +198,16 @@ async function loop(
 	if (ended === 'pause' && k > 0) await keeper.take(k, capture);
 	else await keeper.settled();
 	await reporter.flush();
+	optimizer.evaluation(true);
 	if ((ended === 'done' || ended === 'stopAndSave') && k > 0) await observer.probe(k);
 	return { network, steps: k, ended, skipped: await countSkipped(), losses: reporter.losses, probe: observer.probes };
 }
 
 /** Probe, preview and intermediate file, where one is due. */
-async function rests(options: PassOptions, network: Network, observer: Observer, reporter: LossReporter, k: number): Promise<void> {
+async function rests(options: PassOptions, network: Network, observer: Observer, reporter: LossReporter, optimizer: Optimizer, k: number): Promise<void> {
 	const due = (every: number): boolean => every > 0 && k % every === 0;
+	if (!due(options.probeEvery) && !due(options.preview?.settings.every ?? 0) && !due(options.saveEvery)) return;
+	optimizer.evaluation(true);
 	if (due(options.probeEvery)) {
 		await observer.probe(k);
 		reporter.meter.pause(k);
@@ -210,6 +222,7 @@ async function rests(options: PassOptions, network: Network, observer: Observer,
 		options.emit({ type: 'state', state: 'training', pass: options.pass });
 		reporter.meter.pause(k);
 	}
+	optimizer.evaluation(false);
 }
 
 function diverged(options: PassOptions, step: number): TrainingError {

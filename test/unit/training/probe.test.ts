@@ -55,13 +55,16 @@ describe('probe', () => {
 });
 
 /** Readings at equal distances over a whole pass. */
-const history = (ratios: readonly number[], base = 0.02) => ({
-	readings: ratios.map((ratio, i) => ({ step: (i + 1) * 10, now: ratio * base })),
-	frame: { base, steps: ratios.length * 10 }
-});
+const history = (ratios: readonly number[], base = 0.02) => {
+	const steps = ratios.length * 10;
+	return {
+		readings: ratios.map((ratio, i) => ({ step: (i + 1) * 10, now: ratio * base })),
+		frame: { base, steps, enough: 0.7, spent: (step: number) => step / steps }
+	};
+};
 const verdictOf = (ratios: readonly number[], steps = ratios.length * 10, base = 0.02) => {
 	const { readings } = history(ratios, base);
-	return judge(readings, { base, steps });
+	return judge(readings, { base, steps, enough: 0.7, spent: (step) => step / steps });
 };
 
 describe('verdict', () => {
