@@ -6,6 +6,7 @@
 import type { Picture, Problem, RunEvent } from '../../../src/jobs/events';
 import { writeSafetensors } from '../../../src/formats/safetensors-writer';
 import { fileBytes } from '../../../src/recipe/advice';
+import type { CellSettings } from '../../../src/recipe/plot-cells';
 import type { Recipe } from '../../../src/recipe/recipe';
 import type { EventMessage, ModelInfo, ReplyOf, Request, TrainerClient, TrainRequest } from '../../../src/service/protocol';
 
@@ -47,7 +48,9 @@ function loss(step: number, steps: number, from: number, to: number): number {
 	return (to + (from - to) * Math.exp((-5 * step) / steps)) * (0.45 + 1.4 * jump);
 }
 
-function* story({ recipe, original, target }: TrainRequest, until: string): Generator<RunEvent> {
+function* story({ recipe, ...pair }: TrainRequest, until: string): Generator<RunEvent> {
+	const { original, target } = pair;
+	if (!original || !target) throw new Error('The story needs two pictures.');
 	yield { type: 'state', state: 'encoding' };
 	yield { type: 'state', state: 'compiling', pass: 'copier', fraction: 1 };
 	for (const pass of ['copier', 'difference'] as const) {
@@ -60,6 +63,7 @@ function* story({ recipe, original, target }: TrainRequest, until: string): Gene
 			const value = pass === 'copier' ? loss(step, steps, 0.02, 0.0023) : loss(step, steps, 0.0072, 0.0032);
 			const left = (pass === 'copier' ? (steps - step) / 1.84 + recipe.passes.difference.iterations / 1.42 : (steps - step) / 1.42) | 0;
 			yield { type: 'progress', pass, step, steps, loss: value, lossAverage: value, learningRate: 1e-3, stepsPerSecond: rate, etaSeconds: left };
+			if (step % recipe.saving.snapshotEvery === 0) yield { type: 'snapshot', pass, step, bytes: 1_200_000, milliseconds: 4 };
 			if (step % recipe.probe.every === 0) {
 				const now = 0.0026 + 0.011 * Math.exp((-4 * step) / steps);
 				yield { type: 'probe', pass, step, base: 0.0138, now, bands: [], verdict: step / steps > 0.7 ? 'converged' : 'learning' };
@@ -104,6 +108,27 @@ function file(recipe: Recipe): ArrayBuffer {
 	return bytes.slice().buffer;
 }
 
+/** What each training was asked to go on with, in order: tests look here. */
+const asked: unknown[] = [];
+Object.assign(globalThis, { asked });
+
+/** A face whose mouth opens with the strength; its colours come from the seed. */
+function face({ seed, networks, width, height }: CellSettings): Picture {
+	const strength = networks.reduce((sum, network) => sum + network.strength, 0);
+	const data = new Uint8ClampedArray(4 * width * height);
+	const inside = (x: number, y: number, cx: number, cy: number, rx: number, ry: number): boolean => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1;
+	const hue = [(seed * 53) % 160, (seed * 91) % 160, (seed * 137) % 160];
+	for (let i = 0; i < width * height; i++) {
+		const [x, y] = [(i % width) / width, Math.floor(i / width) / height];
+		const mouth = inside(x, y, 0.5, 0.7, 0.1, 0.02 + 0.06 * Math.max(0, strength));
+		const eye = inside(x, y, 0.38, 0.48, 0.05, 0.08) || inside(x, y, 0.62, 0.48, 0.05, 0.08);
+		const skin = inside(x, y, 0.5, 0.55, 0.3, 0.36);
+		const colour = mouth ? [150, 40, 50] : eye ? hue : skin ? [248, 222, 205] : y < 0.5 ? hue : [235 - 20 * Math.max(0, strength - 1), 240, 245];
+		data.set([...colour, 255], 4 * i);
+	}
+	return { width, height, data };
+}
+
 export function scriptedTrainer(until: string): TrainerClient {
 	const listeners = new Set<(message: EventMessage) => void>();
 	const answer = (request: Request): ReplyOf[Request['type']] => {
@@ -134,10 +159,20 @@ export function scriptedTrainer(until: string): TrainerClient {
 					fileBytes: fileBytes(request.request.recipe)
 				};
 			case 'train': {
+				asked.push(request.keep ?? null);
 				let seq = 0;
 				for (const event of story(request.request, until))
 					for (const listener of listeners) listener({ run: request.run, seq: seq++, time: Date.now() + 251_000, event });
 				return null;
+			}
+			case 'plot': {
+				const { cells } = request.request;
+				const emit = (event: RunEvent, seq: number): void => {
+					for (const listener of listeners) listener({ run: request.run, seq, time: Date.now(), event });
+				};
+				emit({ type: 'state', state: 'sampling' }, 0);
+				cells.forEach((cell, index) => emit({ type: 'plotCell', index, picture: face(cell) }, index + 1));
+				return { outcome: 'done', drawn: cells.length, compiled: 1 };
 			}
 			default:
 				return null;
