@@ -35,7 +35,8 @@ class Run {
 	#watch: ReturnType<typeof setTimeout> | undefined;
 	/** The job this run belongs to: a run that was taken up again is one run to the library. */
 	#job: string | null = null;
-	#ended: ((view: RunView) => void)[] = [];
+	#ended: Promise<RunView> = new Promise(() => undefined);
+	#tellEnded: (view: RunView) => void = () => undefined;
 	#lastSnapshot = 0;
 	#resumed = false;
 
@@ -59,9 +60,10 @@ class Run {
 		const { recipe, original, target } = request;
 		this.#job = keep?.job ?? null;
 		this.#resumed = false;
+		this.#ended = new Promise((resolve) => (this.#tellEnded = resolve));
 		this.view = startView(id, recipe, Date.now());
-		this.original = original;
-		this.target = target;
+		this.original = original ?? null;
+		this.target = target ?? null;
 		this.stopping = false;
 		this.keepProblem = null;
 		this.kept = 0;
@@ -78,7 +80,7 @@ class Run {
 
 	/** The view when the current run has ended and everything it made is in the library (or `keepProblem` says why not). */
 	ended(): Promise<RunView> {
-		return new Promise((resolve) => this.#ended.push(resolve));
+		return this.#ended;
 	}
 
 	/** `pause`: ends with a snapshot, to go on later. */
@@ -162,7 +164,7 @@ class Run {
 			await keepPreviews(this.#job ?? view.id, view.strip).catch((error: unknown) => {
 				this.keepProblem ??= toProblem(error, 'previews');
 			});
-			for (const resolve of this.#ended.splice(0)) resolve(this.view ?? view);
+			this.#tellEnded(this.view ?? view);
 		});
 	}
 

@@ -28,7 +28,7 @@ export const queue = {
 	progress: (pass: string, step: string, steps: string) => `${pass}: step ${step} of ${steps}`,
 	timeLeft: (time: string) => `${time} left`,
 	fromSnapshot: (pass: string, step: string) => `goes on at ${pass} step ${step}`,
-	lastSnapshot: (step: string) => `safe up to step ${step}`,
+	lastSnapshot: (pass: string, step: string) => `safe up to ${pass} step ${step}`,
 	fromStart: 'starts from the beginning: it was interrupted before its first snapshot',
 	files: (n: number) => (n === 1 ? '1 file in the library' : `${n} files in the library`),
 	toLibrary: 'Show in the library',

@@ -30,7 +30,7 @@ export const queue: typeof en = {
 	progress: (pass, step, steps) => `${pass} ${step} / ${steps} ステップ`,
 	timeLeft: (time) => `あと ${time}`,
 	fromSnapshot: (pass, step) => `${pass}の ${step} ステップから続きます`,
-	lastSnapshot: (step) => `${step} ステップまで保存済み`,
+	lastSnapshot: (pass, step) => `${pass} ${step} ステップまで保存済み`,
 	fromStart: '最初の途中保存より前に中断したので、はじめから学習します',
 	files: (n) => `ライブラリに ${n} ファイル`,
 	toLibrary: 'ライブラリで見る',
