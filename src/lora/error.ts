@@ -9,7 +9,21 @@ export type LoraErrorCode =
 	| 'lora.otherModel'
 	| 'lora.partlyOther'
 	| 'lora.textEncoderIgnored'
-	| 'lora.notFinite';
+	| 'lora.notFinite'
+	| 'lora.duplicate'
+	| 'lora.unknownTensors'
+	| 'lora.missingAlpha'
+	| 'merge.noFiles'
+	| 'merge.architectures'
+	| 'merge.shapes'
+	| 'merge.ranks'
+	| 'merge.nothing'
+	| 'merge.dimensionAboveRank'
+	| 'merge.leftOut'
+	| 'merge.overflow'
+	| 'merge.notInCheckpoint'
+	| 'extract.shapes'
+	| 'extract.same';
 
 export class LoraError extends Error {
 	override readonly name = 'LoraError';
