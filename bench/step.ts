@@ -8,7 +8,7 @@ import { createOptimizer } from '../src/kernels/optimizer';
 import { compile, type Program } from '../src/kernels/program';
 import type { Timing } from '../src/kernels/profile';
 import { defaultRecipe } from '../src/recipe/defaults';
-import { networkPlan } from '../src/training/difference';
+import { networkPlan } from '../src/training/run-kit';
 import { freshNetwork } from '../src/training/network';
 import { drawStep } from '../src/training/noising';
 import { buildStep, TOKENS, type TrainingStep } from '../src/training/step';
@@ -79,7 +79,7 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 	onProgress('mini step: weights');
 	const weights = await model.weights(gpu, storage);
 	const plan = networkPlan(config, recipe, 'copier');
-	const network = await freshNetwork(gpu, plan, settings.optimizer.kind, 11);
+	const network = await freshNetwork(gpu, plan, settings.optimizer, 11);
 	const side = config.resolution / 8;
 
 	onProgress('mini step: building');
@@ -93,7 +93,7 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 	const run = async (): Promise<void> => {
 		writeStep(step, program, k++);
 		await program.run({ lossScale: 1024 });
-		optimizer.run({ learningRate: 1e-4, step: k, lossScale: 1024 });
+		optimizer.run({ learningRate: 1e-4, lossScale: 1024 });
 	};
 	const idle = async (): Promise<void> => {
 		await program.idle();
@@ -122,7 +122,7 @@ export async function measureStep(gpu: Gpu, model: OpenModel, storage: 'f32' | '
 			stepTimes.push((performance.now() - before) / group);
 		}
 		const optimizerStart = performance.now();
-		for (let i = 0; i < OPTIMIZER_RUNS; i++) optimizer.run({ learningRate: 1e-4, step: ++k, lossScale: 1024 });
+		for (let i = 0; i < OPTIMIZER_RUNS; i++) optimizer.run({ learningRate: 1e-4, lossScale: 1024 });
 		await idle();
 		const optimizerMs = (performance.now() - optimizerStart) / OPTIMIZER_RUNS;
 		onProgress('mini step: by family');

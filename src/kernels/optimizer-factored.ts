@@ -5,73 +5,15 @@
  * 3×3 windows, with 6 means for 9 numbers, and a 1×1 convolution's not at all.
  */
 import type { OptimizerSettings } from '../recipe/optimizers';
+import { factoredTables, MATRIX_WORDS, SCALARS_BYTES, TILE } from './factored-tables';
+import type { Share, Span } from './factored-tables';
 import { targetOf } from './lower';
 import { flatWorkgroups } from './lowering';
-import { reads, WORKGROUP, writes } from './optimizer-commands';
-import type { Bound, Commands, Kernel, Range } from './optimizer-commands';
+import { reads, writes } from './optimizer-commands';
+import type { Bound, Commands, Kernel } from './optimizer-commands';
 import { lineCount } from './optimizer-state';
 
 export type FactoredSettings = Extract<OptimizerSettings, { kind: 'adafactor' | 'came' }>;
-
-/** Numbers a tile holds at most, and its largest sides. */
-const TILE = { capacity: 2048, across: 64, down: 128 };
-const MATRIX_WORDS = 12;
-
-/** Where the parts of a range lie in the lists over all ranges. */
-interface Share {
-	readonly range: Range;
-	readonly tiles: Span;
-	readonly blocks: Span;
-	readonly matrices: Span;
-}
-
-interface Span {
-	readonly first: number;
-	readonly count: number;
-}
-
-interface Tables {
-	readonly matrices: Uint32Array;
-	readonly tiles: Uint32Array;
-	/** 64 lines each. */
-	readonly blocks: Uint32Array;
-	/** Floats for the sums of the tiles, then the partial sums of their lines. */
-	readonly sums: number;
-	readonly shares: readonly Share[];
-}
-
-export function factoredTables(ranges: readonly Range[]): Tables {
-	const matrices: number[] = [];
-	const tiles: number[] = [];
-	const blocks: number[] = [];
-	const shares: Share[] = [];
-	let partials = 0;
-	let means = 0;
-	for (const range of ranges) {
-		const start = { tiles: tiles.length / 4, blocks: blocks.length / 4, matrices: matrices.length / MATRIX_WORDS };
-		for (const { offset, rows, columns, storedColumns } of range.places) {
-			const number = matrices.length / MATRIX_WORDS;
-			const tileColumns = Math.min(columns, TILE.across);
-			const tileRows = Math.min(rows, TILE.down, Math.floor(TILE.capacity / tileColumns));
-			const [down, across] = [Math.ceil(rows / tileRows), Math.ceil(columns / tileColumns)];
-			matrices.push((offset - range.offset) / 4, rows, columns, storedColumns, tileRows, tileColumns, down, across, tiles.length / 4, partials, means, 0);
-			for (let i = 0; i < down; i++) for (let j = 0; j < across; j++) tiles.push(number, i * tileRows, j * tileColumns, 0);
-			for (let line = 0; line < rows + columns; line += WORKGROUP) blocks.push(number, line, 0, 0);
-			partials += across * rows + down * columns;
-			means += rows + columns;
-		}
-		const span = (first: number, end: number): Span => ({ first, count: end - first });
-		shares.push({
-			range,
-			tiles: span(start.tiles, tiles.length / 4),
-			blocks: span(start.blocks, blocks.length / 4),
-			matrices: span(start.matrices, matrices.length / MATRIX_WORDS)
-		});
-	}
-	// The sums of the tiles come first.
-	for (let at = 9; at < matrices.length; at += MATRIX_WORDS) matrices[at] = (matrices[at] ?? 0) + tiles.length / 4;
-	return { matrices: Uint32Array.from(matrices), tiles: Uint32Array.from(tiles), blocks: Uint32Array.from(blocks), sums: tiles.length / 4 + partials, shares };
-}
 
 export async function addFactored(commands: Commands, settings: FactoredSettings): Promise<void> {
 	const { factors } = commands;
@@ -80,7 +22,7 @@ export async function addFactored(commands: Commands, settings: FactoredSettings
 	const tiles = await commands.scratch('tiles', tables.tiles.byteLength, tables.tiles);
 	const blocks = await commands.scratch('lines', tables.blocks.byteLength, tables.blocks);
 	const sums = await commands.scratch('partial sums', tables.sums * 4);
-	const scalars = await commands.scratch('scalars', (tables.matrices.length / MATRIX_WORDS) * 16);
+	const scalars = await commands.scratch('scalars', (tables.matrices.length / MATRIX_WORDS) * SCALARS_BYTES);
 	const means = factors.stateBuffer('lines');
 	const adafactor = settings.kind === 'adafactor';
 	const [scaled, relative] = adafactor ? [settings.scaleParameter, settings.relativeStep] : [false, false];

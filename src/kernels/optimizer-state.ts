@@ -5,6 +5,7 @@
 import { STATUS_BYTES } from './optimizer-params';
 import type { OptimizerSettings } from '../recipe/optimizers';
 import { BLOCK, eightBit, layoutFactors } from './factor-layout';
+import { factoredBytes } from './factored-tables';
 import type { FactorEntry, FactorLayout } from './factor-layout';
 
 export interface StateBuffer {
@@ -52,9 +53,19 @@ export function stateBuffers(settings: OptimizerSettings, layout: FactorLayout):
 	}
 }
 
-/** GPU bytes of a network's factors before anything is allocated: the values themselves, and what training them takes beside (gradients and state). */
-export function factorMemory(entries: readonly FactorEntry[], optimizer: OptimizerSettings | undefined): { values: number; training: number } {
+/** What a step needs beside, without the few kilobytes of its parameters: tables and partial sums. */
+function scratchBytes(settings: OptimizerSettings, layout: FactorLayout): number {
+	if (settings.kind === 'adafactor' || settings.kind === 'came') return factoredBytes(layout);
+	// A pair of sums for every 64 quads.
+	if (settings.kind === 'prodigy' || settings.kind === 'dAdaptAdam' || settings.kind === 'dAdaptLion') return Math.ceil(layout.elements / 256) * 8;
+	return eightBit(settings) ? 2 * BLOCK * 4 : 0;
+}
+
+/** GPU bytes of a network's factors before anything is allocated: the values themselves, gradients and state beside them when they are trained, and what a step needs beside those. */
+export function factorMemory(entries: readonly FactorEntry[], optimizer: OptimizerSettings | undefined): { values: number; training: number; scratch: number } {
 	const layout = layoutFactors(entries, optimizer);
 	const values = layout.elements * 4;
-	return { values, training: optimizer ? values + stateBuffers(optimizer, layout).reduce((sum, { bytes }) => sum + bytes, 0) : 0 };
+	if (!optimizer) return { values, training: 0, scratch: 0 };
+	const state = stateBuffers(optimizer, layout).reduce((sum, { bytes }) => sum + bytes, 0);
+	return { values, training: values + state, scratch: scratchBytes(optimizer, layout) };
 }

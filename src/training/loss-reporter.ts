@@ -8,7 +8,6 @@ import type { PassName, TrainingEvent } from './events';
 import type { Objective } from './objective';
 import { ProgressMeter } from './progress';
 import type { PassLength } from './progress';
-import { learningRateAt } from './schedule';
 
 /** Steps between two readings; slow adapters report more often. */
 export const CHECK_EVERY = 10;
@@ -22,6 +21,8 @@ export interface ReporterOptions {
 	readonly emit: (event: TrainingEvent) => void;
 	/** On the recipe's learning rate, for the report. */
 	readonly rateFactor?: () => number;
+	/** The rate of step k (0-based), before that factor. */
+	readonly rateAt: (k: number) => number;
 }
 
 export class LossReporter {
@@ -93,13 +94,12 @@ export class LossReporter {
 	}
 
 	#append(losses: readonly number[]): void {
-		const { settings, emit } = this.options;
-		const { iterations, learningRate, schedule } = settings;
+		const { emit, rateAt } = this.options;
 		if (losses.length === 0) return;
 		const factor = this.options.rateFactor?.() ?? 1;
 		const first = this.losses.length + 1;
 		this.losses.push(...losses);
-		for (const event of this.meter.report(first, losses, (step) => factor * learningRateAt(step - 1, learningRate, iterations, schedule))) emit(event);
+		for (const event of this.meter.report(first, losses, (step) => factor * rateAt(step - 1))) emit(event);
 	}
 
 	/** Means over the batch, in the order of the steps. Which steps belong to it is settled before the first wait: the loop goes on meanwhile. */

@@ -6,7 +6,7 @@ import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
 import { createOptimizer } from '../../../src/kernels/optimizer';
 import type { Optimizer } from '../../../src/kernels/optimizer';
 import { cutRanges } from '../../../src/kernels/optimizer-commands';
-import { factoredTables } from '../../../src/kernels/optimizer-factored';
+import { factoredTables } from '../../../src/kernels/factored-tables';
 import { factorMemory } from '../../../src/kernels/optimizer-state';
 import { layoutFactors } from '../../../src/kernels/factor-layout';
 import { defaultOptimizer, OPTIMIZER_KINDS } from '../../../src/recipe/optimizers';
@@ -113,6 +113,8 @@ describe.each(ALL)('$name', ({ settings }) => {
 
 		const memory = factorMemory(ENTRIES, settings);
 		expect(memory.values + memory.training, 'the estimate is what is allocated').toBe(interrupted.store.bytes);
+		expect(interrupted.optimizer.bytes - memory.scratch, 'but for parameters').toBeLessThan(8192);
+		expect(interrupted.optimizer.bytes).toBeGreaterThanOrEqual(memory.scratch);
 		free(through);
 		free(interrupted);
 	});
