@@ -40,10 +40,6 @@ export function readConfig(tensors: Tensors, metadata: Readonly<Record<string, s
 		const problem = width === undefined ? 'The UNet has no cross attention' : `No known model has a context of ${width} and a vector of ${vectorDim}`;
 		throw new FormatError('unknown-model', `${UNET_PREFIX}…attn2.to_k.weight`, problem, COMPLETE);
 	}
-	if (tensors.has('v_pred') || /^v/.test(metadata['modelspec.prediction_type'] ?? '')) {
-		const problem = 'This model predicts velocity (v-prediction) instead of noise, which cannot be trained here';
-		throw new FormatError('is-v-prediction', 'v_pred', problem, 'Choose a model with epsilon prediction.');
-	}
 	const number = (key: string, otherwise: number): number => {
 		const value = Number(metadata[`mini.${key}`]);
 		return mini && Number.isFinite(value) && value > 0 ? value : otherwise;
@@ -60,7 +56,8 @@ export function readConfig(tensors: Tensors, metadata: Readonly<Record<string, s
 	return {
 		family,
 		title: metadata['modelspec.title'] ?? '',
-		prediction: 'epsilon',
+		// A tensor of this name marks models of velocity prediction, or the metadata says so; files of SD 1.5 often say nothing, then the recipe must.
+		prediction: tensors.has('v_pred') || /^v/.test(metadata['modelspec.prediction_type'] ?? '') ? 'v' : 'epsilon',
 		resolution: Number.parseInt(metadata['modelspec.resolution'] ?? '', 10) || { mini: 128, sd15: 512, sdxl: 1024 }[family],
 		unet,
 		vae,

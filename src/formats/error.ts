@@ -32,7 +32,6 @@ export type FormatErrorCode =
 	| 'is-flux'
 	| 'is-refiner'
 	| 'is-inpainting'
-	| 'is-v-prediction'
 	| 'unknown-model'
 	| 'incomplete-model'
 	// pictures

@@ -11,13 +11,16 @@ import type { Graph, Value } from '../graph/ir';
 import { planMemory } from '../graph/plan';
 import type { Slot } from '../kernels/dispatch';
 import { lower, targetOf } from '../kernels/lower';
+import { factorMemory } from '../kernels/optimizer-state';
 import { slotBytes, traffic } from '../kernels/residency';
 import type { Recipe } from '../recipe/recipe';
-import { networkPlan } from '../training/difference';
-import { factorEntries, type NetworkPlan } from '../training/network';
+import { guardBytes } from '../training/guard-driver';
+import { networkPlan } from '../training/run-kit';
+import { factorEntries } from '../training/network';
 import { needsObserver, OBSERVER_BATCH } from '../training/observer';
 import { buildForward } from '../training/sample';
 import { buildStep } from '../training/step';
+import { stepKind } from '../training/train';
 import type { MemoryEstimate, PassName } from './events';
 import type { OpenModel, Storage } from './model';
 import { errorProblem, ProblemError } from './problem';
@@ -79,38 +82,42 @@ function checkBindings(gpu: Gpu, largest: number): void {
 	throw new ProblemError(errorProblem('gpu.binding', 'gpu', message, { needed, limit: most }));
 }
 
-function factorBytes(plan: NetworkPlan): number {
-	return factorEntries(plan).reduce((sum, { shape, storedShape }) => alignUp(sum + (storedShape ?? shape).reduce((a, b) => a * b, 1) * 4, ALIGNMENT), 0);
-}
-
 function passMemory(
 	gpu: Gpu,
 	model: OpenModel,
 	recipe: Recipe,
 	pass: PassName,
-	size: { height: number; width: number }
+	sizes: readonly { height: number; width: number }[]
 ): { memory: MemoryEstimate; dispatches: number } {
 	const { config } = model.checkpoint;
 	const settings = recipe.passes[pass];
-	const shape = { ...size, storage: recipe.storage };
 	const trained = networkPlan(config, recipe, pass);
-	const frozen = pass === 'copier' ? [] : [networkPlan(config, recipe, 'copier')];
-	const step = buildStep(config.unet, shape, settings, { frozen, trained });
-	const program = programBytes(gpu, step.graph, new Set(step.gradients.values()), [step.loss]);
+	const frozen = pass === 'copier' || recipe.mode !== 'difference' ? [] : [networkPlan(config, recipe, 'copier')];
+	const kind = stepKind(config, recipe, pass);
+	// Every size of picture has a program of its own; only the first is probed and previewed.
+	const programs = sizes.map((size) => {
+		const step = buildStep(config.unet, { ...size, storage: recipe.storage }, settings, { frozen, trained }, kind);
+		return programBytes(gpu, step.graph, new Set(step.gradients.values()), [step.loss]);
+	});
+	const sum = (of: 'arenas' | 'small'): number => programs.reduce((all, program) => all + program[of], 0);
+	const shape = { height: sizes[0]?.height ?? 0, width: sizes[0]?.width ?? 0, storage: recipe.storage };
 	const observed = needsObserver(recipe.probe.every, recipe.preview.every);
 	const observer = observed
 		? programBytes(gpu, buildForward(config.unet, shape, OBSERVER_BATCH, [...frozen, trained]).graph, new Set(), [])
 		: { arenas: 0, small: 0 };
-	const values = factorBytes(trained);
+	const { values, training, scratch } = factorMemory(factorEntries(trained), settings.optimizer);
 	const parts = {
 		weights: weightBytes(model, recipe.storage),
-		activations: program.arenas + observer.arenas,
-		factors: values + frozen.reduce((sum, plan) => sum + factorBytes(plan), 0),
-		// Gradients, and one moment for Lion or two for AdamW.
-		optimizer: values * (settings.optimizer.kind === 'lion' ? 2 : 3),
-		staging: program.small + observer.small
+		activations: sum('arenas') + observer.arenas,
+		factors: values + frozen.reduce((all, plan) => all + factorMemory(factorEntries(plan), undefined).values, 0),
+		// Gradients, what the optimizer remembers, and the guard's copies of it.
+		optimizer: training + scratch + guardBytes(recipe.guard, training, values / 4, gpu.limits.maxStorageBufferBindingSize),
+		staging: sum('small') + observer.small
 	};
-	return { memory: { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) }, dispatches: program.dispatches };
+	return {
+		memory: { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) },
+		dispatches: Math.max(...programs.map(({ dispatches }) => dispatches))
+	};
 }
 
 /** Halves or floats, plus a header of about 100 bytes a tensor. */
@@ -120,12 +127,14 @@ function resultBytes(model: OpenModel, recipe: Recipe): number {
 	return numbers * (recipe.saving.precision === 'f16' ? 2 : 4) + modules.length * 3 * 110;
 }
 
-/** @param picture pixels of the training pictures @throws ProblemError `gpu.binding` when this GPU cannot run it */
-export function estimateRun(gpu: Gpu, model: OpenModel, recipe: Recipe, picture: { width: number; height: number }): RunEstimate {
+/** @param pictures sizes in pixels that are trained, the first one first @throws ProblemError `gpu.binding` when this GPU cannot run it */
+export function estimateRun(gpu: Gpu, model: OpenModel, recipe: Recipe, pictures: readonly { width: number; height: number }[]): RunEstimate {
 	const factor = latentFactor(model.checkpoint.config.vae);
-	const size = { height: picture.height / factor, width: picture.width / factor };
-	const copier = passMemory(gpu, model, recipe, 'copier', size);
-	const difference = passMemory(gpu, model, recipe, 'difference', size);
+	const sizes = pictures.map(({ width, height }) => ({ height: height / factor, width: width / factor }));
+	const none = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
+	const trainsCopier = recipe.mode === 'difference' && recipe.copier.use === 'train';
+	const copier = trainsCopier ? passMemory(gpu, model, recipe, 'copier', sizes) : { memory: none, dispatches: 0 };
+	const difference = recipe.mode === 'difference' && recipe.copier.only ? { memory: none, dispatches: 0 } : passMemory(gpu, model, recipe, 'difference', sizes);
 	return {
 		memory: { copier: copier.memory, difference: difference.memory },
 		dispatches: Math.max(copier.dispatches, difference.dispatches),

@@ -3,28 +3,24 @@
  * Files are handed out the moment they are finished, so nothing made is lost whatever happens later.
  */
 import { version } from '../../package.json';
-import { latentFactor } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
-import type { Recipe } from '../recipe/recipe';
+import { loadLora } from '../lora/load';
 import type { RunMemory, TrainedModules } from '../training/run-state';
-import { trainRecipe } from '../training/train';
+import { withPrediction } from '../training/run-kit';
+import { latentSize, trainRecipe, type TrainingInputs } from '../training/train';
 import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
-import { checkModel, checkPair, checkTrainable } from './check';
+import { checkModel, checkTrainable } from './check';
 import type { Conditioner } from './conditioner';
 import type { Picture, Problem, RunEvent } from './events';
+import { checkInputs, encodeInputs, type RunInput } from './inputs';
 import type { OpenModel } from './model';
 import { deviceName, openRunMemory, runIdentity } from './resume';
 import type { SnapshotRequest } from './resume';
+import { warningProblem } from './problem';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
-
-export interface RunInput {
-	recipe: Recipe;
-	original: Picture;
-	target: Picture;
-}
 
 export interface RunEnvironment {
 	gpu: Gpu;
@@ -37,36 +33,40 @@ export interface RunEnvironment {
 }
 
 /** What is known to be wrong (or surprising) before anything is spent. */
-export function checkRun({ recipe, original, target }: RunInput, model: OpenModel): Problem[] {
+export function checkRun(input: RunInput, model: OpenModel): Problem[] {
 	const { config } = model.checkpoint;
-	return [...checkTrainable(config), ...checkModel(recipe, config), ...checkPair(original, target, config)];
+	return [...checkTrainable(config), ...checkModel(input.recipe, config), ...checkInputs(input, config)];
 }
 
 interface Encoded {
-	latents: { original: Float32Array; target: Float32Array; height: number; width: number };
-	conditioning: Conditioning;
+	inputs: TrainingInputs;
+	/** Of the first latent. */
+	size: { height: number; width: number };
 	preview: { conditional: Conditioning; unconditional: Conditioning };
 }
 
-async function encode({ recipe, original, target }: RunInput, { model, openConditioner, control, emit }: RunEnvironment): Promise<Encoded> {
+async function encode(input: RunInput, { model, openConditioner, control, emit }: RunEnvironment): Promise<Encoded> {
 	emit({ type: 'state', state: 'encoding' });
-	const factor = latentFactor(model.checkpoint.config.vae);
 	const conditioner = await openConditioner();
 	try {
-		const conditioning = { context: await conditioner.encodeText([recipe.prompts.original]) };
-		const preview = await encodePrompts(conditioner, recipe.preview.negative, recipe.preview.prompt);
+		const { negative, prompt } = input.recipe.preview;
+		const preview = await encodePrompts(conditioner, negative, prompt);
+		const inputs = await encodeInputs(input, model.checkpoint.config, conditioner, () => continueUnlessStopped(control));
 		continueUnlessStopped(control);
-		const latents = {
-			original: await conditioner.encodePicture(original),
-			target: await conditioner.encodePicture(target),
-			height: original.height / factor,
-			width: original.width / factor
-		};
-		continueUnlessStopped(control);
-		return { latents, conditioning, preview };
+		return { inputs, size: latentSize(inputs), preview };
 	} finally {
 		await conditioner.close();
 	}
+}
+
+/** The LoRA files a run starts from; what they hold that the model lacks is told. @throws LoraError */
+async function openStart({ copier, start }: RunInput, { model, emit }: RunEnvironment): Promise<{ copier?: TrainedModules; start?: TrainedModules }> {
+	const open = async (bytes: ArrayBuffer): Promise<TrainedModules> => {
+		const { modules, warnings } = await loadLora(new Uint8Array(bytes), model.modules);
+		for (const { code, where, message, values } of warnings) emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
+		return [...modules];
+	};
+	return { ...(copier ? { copier: await open(copier) } : {}), ...(start ? { start: await open(start) } : {}) };
 }
 
 /** Below this size of model file the decoder may stay open between previews; a full-size one would be missing on the GPU's host. */
@@ -107,7 +107,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 	const { gpu, model, control, emit } = environment;
 	const { config } = model.checkpoint;
 	const { seeds, strengths, steps, cfg, sampler } = recipe.preview;
-	const { height, width } = encoded.latents;
+	const { height, width } = encoded.size;
 	emit({ type: 'state', state: 'sampling' });
 	const frozen = await frozenNetwork(gpu, 'result', network);
 	let denoiser: Denoiser | undefined;
@@ -121,7 +121,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 		for (const strength of stripOrder(strengths)) {
 			for (const seed of seeds) {
 				const latent = await sampleLatents(denoiser, {
-					...samplerFor(config),
+					...samplerFor(withPrediction(config, recipe)),
 					seeds: [seed],
 					sampler,
 					steps,
@@ -145,9 +145,12 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 }
 
 /** What was kept of this run before, and where it is kept from now on. */
-async function runMemory({ recipe, original, target }: RunInput, { gpu, model, emit, snapshots }: RunEnvironment): Promise<RunMemory | undefined> {
+async function runMemory(
+	{ recipe, original, target, mask, pictures = [] }: RunInput,
+	{ gpu, model, emit, snapshots }: RunEnvironment
+): Promise<RunMemory | undefined> {
 	if (!snapshots) return undefined;
-	const identity = await runIdentity(recipe, [original, target], model.blob);
+	const identity = await runIdentity(recipe, [original, target, mask, ...pictures.map(({ picture }) => picture)], model.blob);
 	return openRunMemory(snapshots, { identity, device: deviceName(gpu), version, recipe, emit });
 }
 
@@ -155,27 +158,24 @@ async function runMemory({ recipe, original, target }: RunInput, { gpu, model, e
  * Runs to the end or to a stop; the caller reports how it ended.
  * @throws GpuError, TrainingError, LoraError; what was finished before has been handed out
  */
-export async function runDifference(input: RunInput, environment: RunEnvironment): Promise<'done' | 'stopped'> {
+export async function runRecipe(input: RunInput, environment: RunEnvironment): Promise<'done' | 'stopped'> {
 	const { gpu, model, control, emit } = environment;
 	const { recipe } = input;
 	try {
+		const loras = await openStart(input, environment);
 		const memory = await runMemory(input, environment);
 		emit({ type: 'state', state: 'preparing', detail: 'weights', fraction: 0 });
 		const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }));
 		continueUnlessStopped(control);
 		const encoded = await encode(input, environment);
-		const decoder = previewDecoder(environment, encoded.latents.height, encoded.latents.width);
-		const { original, target, height, width } = encoded.latents;
+		const decoder = previewDecoder(environment, encoded.size.height, encoded.size.width);
 		const trained = await trainRecipe({
 			gpu,
 			weights,
 			config: model.checkpoint.config,
 			recipe,
-			inputs: {
-				kind: 'pairs',
-				buckets: [{ height, width, pairs: [{ original, target }] }],
-				conditioning: { original: encoded.conditioning, target: encoded.conditioning }
-			},
+			inputs: encoded.inputs,
+			...loras,
 			preview: { ...encoded.preview, decode: (latent) => decoder.decode(latent) },
 			control,
 			emit,

@@ -38,9 +38,9 @@ export interface SampleEnvironment {
 	emit(event: RunEvent): void;
 }
 
-/** Noise and step spacing by family, for every picture drawn here. */
-export function samplerFor(config: ModelConfig): Pick<SampleOptions, 'noise' | 'spacing'> {
-	return { noise: 'nv', spacing: config.family === 'mini' ? 'leading' : 'webui' };
+/** Noise and step spacing by family, and what the model predicts, for every picture drawn here. */
+export function samplerFor(config: ModelConfig): Pick<SampleOptions, 'noise' | 'spacing' | 'prediction'> {
+	return { noise: 'nv', prediction: config.prediction, spacing: config.family === 'mini' ? 'leading' : 'webui' };
 }
 
 /** The negative prompt's and the prompt's contexts. */

@@ -7,7 +7,8 @@ import { GpuError, type Gpu } from '../gpu/gpu';
 import { estimateRun } from '../jobs/estimate';
 import { openModel, type OpenModel } from '../jobs/model';
 import { errorProblem, ProblemError } from '../jobs/problem';
-import { checkRun, runDifference } from '../jobs/runner';
+import { trainingSizes } from '../jobs/inputs';
+import { checkRun, runRecipe } from '../jobs/runner';
 import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
 import type { Problem } from '../jobs/events';
@@ -155,7 +156,7 @@ class Host implements TrainerHost {
 		if (problems.some(({ level }) => level === 'error')) return { problems, ...nothing };
 		const gpu = await this.#openGpu();
 		try {
-			return { problems, ...estimateRun(gpu, model, request.recipe, request.original) };
+			return { problems, ...estimateRun(gpu, model, request.recipe, trainingSizes(request)) };
 		} catch (error) {
 			if (!(error instanceof ProblemError)) throw error;
 			return { problems: [...problems, error.problem], ...nothing };
@@ -169,13 +170,12 @@ class Host implements TrainerHost {
 		if (error) throw new ServiceError(error);
 		const gpu = await this.#openGpu();
 		await this.#releasePlots();
-		estimateRun(gpu, model, request.recipe, request.original); // refuses what this GPU cannot run
+		estimateRun(gpu, model, request.recipe, trainingSizes(request)); // refuses what this GPU cannot run
 		const snapshots = await keepRun(this.platform, keep);
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
-		const { recipe, original, target } = request;
 		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit, snapshots };
-		void this.#unlessLost(gpu, runDifference({ recipe, original, target }, environment)).then(
+		void this.#unlessLost(gpu, runRecipe(request, environment)).then(
 			(outcome) => this.#end(active, outcome),
 			(cause: unknown) => this.#end(active, 'failed', asProblem(cause, 'run'))
 		);

@@ -5,8 +5,9 @@
  */
 import type { Keep } from './keeping';
 import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
+import type { RunInput } from '../jobs/inputs';
 import type { PlotOutcome } from '../jobs/plot';
-import type { Recipe, SamplerKind, ModelFamily } from '../recipe/recipe';
+import type { SamplerKind, ModelFamily } from '../recipe/recipe';
 import type { PlotRequest } from './plot';
 
 export type { Keep } from './keeping';
@@ -49,11 +50,9 @@ export interface Estimate {
 	fileBytes: number;
 }
 
-export interface TrainRequest {
-	recipe: Recipe;
+/** The inputs that the recipe's mode needs (`jobs/inputs.ts` says which); the others are left out. */
+export interface TrainRequest extends RunInput {
 	modelId: string;
-	original: Picture;
-	target: Picture;
 }
 
 export interface SampleRequest {

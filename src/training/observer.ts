@@ -26,6 +26,7 @@ const ENOUGH: Readonly<Record<PassName, number>> = { copier: 0.45, difference: 0
 export interface PreviewOptions {
 	readonly settings: PreviewSettings;
 	readonly spacing: 'leading' | 'webui';
+	readonly prediction: 'epsilon' | 'v';
 	readonly conditional: Conditioning;
 	readonly unconditional: Conditioning;
 	/** Scaled latent `[h, w, 4]` → picture. */
@@ -157,6 +158,7 @@ export class Observer {
 				noise: 'nv',
 				sampler,
 				spacing: preview.spacing,
+				prediction: preview.prediction,
 				steps,
 				cfg,
 				conditional: [preview.conditional],

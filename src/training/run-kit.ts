@@ -30,7 +30,7 @@ export interface RunOptions {
 	readonly config: ModelConfig;
 	readonly recipe: Recipe;
 	/** Absent: no live previews. `settings` are the recipe's. */
-	readonly preview?: Omit<PreviewOptions, 'settings' | 'spacing'> | undefined;
+	readonly preview?: Omit<PreviewOptions, 'settings' | 'spacing' | 'prediction'> | undefined;
 	readonly control: TrainingControl;
 	readonly emit: (event: TrainingEvent) => void;
 	/** Of Utsushi, for the files. */
@@ -130,7 +130,7 @@ export class RunKit {
 			probeEvery: recipe.probe.every,
 			guard: recipe.guard,
 			stopWhenConverged: recipe.stopWhenConverged,
-			preview: preview && { ...preview, settings: recipe.preview, spacing: ddimSpacing(config.family) },
+			preview: preview && { ...preview, settings: recipe.preview, spacing: ddimSpacing(config.family), prediction: config.prediction },
 			save: (modules, step) => this.save(pass, modules, step, 'intermediate'),
 			...this.keeper.options(pass),
 			control,

@@ -12,6 +12,7 @@ import { noiseSource } from '../diffusion/noise';
 import type { NoiseKind } from '../diffusion/noise';
 import { dpmpp2m } from '../diffusion/dpmpp';
 import { ddim, eulerAncestral, guide } from '../diffusion/samplers';
+import { sigmaAt } from '../diffusion/schedule';
 import { buildUnet } from '../diffusion/unet';
 import type { Gpu } from '../gpu/gpu';
 import { GraphBuilder } from '../graph/builder';
@@ -195,6 +196,8 @@ export interface SampleOptions {
 	readonly sampler: SamplerKind;
 	/** DDIM's steps: `leading` as the mini model's reference, `webui` as WebUI. */
 	readonly spacing: 'leading' | 'webui';
+	/** What the model predicts; absent: noise. */
+	readonly prediction?: 'epsilon' | 'v' | undefined;
 	readonly steps: number;
 	readonly cfg: number;
 	/** One per seed. */
@@ -217,15 +220,19 @@ export async function sampleLatents(denoiser: Denoiser, options: SampleOptions):
 	const guided = cfg !== 1;
 	const conditioning = guided ? seeds.flatMap((_, i) => [options.unconditional, conditionOf(options, i)]) : seeds.map((_, i) => conditionOf(options, i));
 	const { size } = denoiser;
+	const predict = async (latents: Float32Array, t: readonly number[]): Promise<Float32Array> => {
+		const prediction = await denoiser.predict(latents, t, conditioning, options.strengths);
+		return options.prediction === 'v' ? noiseOfVelocity(prediction, latents, t[0] ?? 0) : prediction;
+	};
 	const denoise = async (latent: Float32Array, t: number): Promise<Float32Array> => {
-		if (!guided) return denoiser.predict(latent, new Array<number>(n).fill(t), conditioning, options.strengths);
+		if (!guided) return predict(latent, new Array<number>(n).fill(t));
 		const doubled = new Float32Array(2 * n * size);
 		for (let i = 0; i < n; i++) {
 			const item = latent.subarray(i * size, (i + 1) * size);
 			doubled.set(item, 2 * i * size);
 			doubled.set(item, (2 * i + 1) * size);
 		}
-		const both = await denoiser.predict(doubled, new Array<number>(2 * n).fill(t), conditioning, options.strengths);
+		const both = await predict(doubled, new Array<number>(2 * n).fill(t));
 		const out = new Float32Array(n * size);
 		for (let i = 0; i < n; i++) {
 			const unconditional = both.subarray(2 * i * size, (2 * i + 1) * size);
@@ -241,6 +248,13 @@ export async function sampleLatents(denoiser: Denoiser, options: SampleOptions):
 		case 'dpmpp_2m':
 			return dpmpp2m(denoise, noise, { steps, onStep });
 	}
+}
+
+/** n = a·v + s·x_t, with a = 1/√(1 + σ²) and s = σ·a at a step that may be a fraction. */
+function noiseOfVelocity(velocity: Float32Array, latents: Float32Array, t: number): Float32Array {
+	const sigma = sigmaAt(t);
+	const a = 1 / Math.sqrt(1 + sigma * sigma);
+	return velocity.map((v, i) => a * v + sigma * a * (latents[i] ?? 0));
 }
 
 function conditionOf(options: SampleOptions, i: number): Conditioning {

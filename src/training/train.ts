@@ -1,7 +1,10 @@
 /** A run of any mode: from encoded inputs to files. Which objective a mode trains, and how many passes. */
+import type { ModelConfig } from '../diffusion/config';
+import type { Recipe } from '../recipe/recipe';
 import { addiftObjective } from './addift';
 import type { PairBucket } from './addift';
 import { trainDifference } from './difference';
+import type { PassName } from './events';
 import { lecoObjective } from './leco';
 import type { Objective } from './objective';
 import { picturesObjective } from './pictures';
@@ -10,6 +13,7 @@ import { RunKit, withPrediction } from './run-kit';
 import type { RunOptions, TrainingResult } from './run-kit';
 import type { TrainedModules } from './run-state';
 import type { Conditioning } from './sample';
+import type { StepKind } from './step';
 
 /** What a mode trains on, encoded. Conditionings are the recipe's prompts'. */
 export type TrainingInputs =
@@ -38,7 +42,26 @@ export function latentSize(inputs: TrainingInputs): { height: number; width: num
 	return { height, width };
 }
 
-function objectiveOf({ inputs, recipe, config, weights }: TrainOptions, kit: RunKit): Objective {
+/** The kind of step a pass of the recipe makes, for the memory estimate. */
+export function stepKind(config: ModelConfig, recipe: Recipe, pass: PassName): StepKind {
+	const { alpha, difference } = recipe.masking;
+	const masked = pass === 'difference' && recipe.mode !== 'leco' && (alpha || (difference && recipe.mode !== 'lora') || recipe.mask !== null);
+	const { prediction } = withPrediction(config, recipe);
+	const plain = prediction === 'v' ? 'velocity' : 'noise';
+	switch (recipe.mode) {
+		case 'difference':
+			return { target: plain, latents: 'shared', masked };
+		case 'lora':
+			return { target: plain, latents: 'each', masked };
+		case 'leco':
+			return { target: 'teacher', latents: 'shared', masked: false };
+		default:
+			return { target: 'teacher', latents: 'each', masked };
+	}
+}
+
+/** What the pass that makes the result trains, in every mode but the difference method. */
+export function objectiveOf({ inputs, recipe, config, weights }: TrainOptions, kit: RunKit): Objective {
 	const settings = recipe.passes.difference;
 	const common = { storage: weights.storage, settings, seed: kit.seeds.difference, trained: kit.plan('difference') };
 	switch (inputs.kind) {

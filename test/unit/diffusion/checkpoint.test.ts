@@ -113,10 +113,11 @@ describe('refusals', () => {
 		expect(problem.remedy.length).toBeGreaterThan(20);
 	});
 
-	it('names v-prediction, by its flag and by its metadata', () => {
+	it('knows v-prediction by its flag and by its metadata', () => {
 		const shapes = checkpoint(SDXL_UNET, 'sdxl');
-		expect(problemOf(shapes, { 'modelspec.prediction_type': 'v' }).code).toBe('is-v-prediction');
-		expect(problemOf(new Map([...shapes, ['v_pred', { shape: [0] }]])).code).toBe('is-v-prediction');
+		expect(readConfig(shapes, {}).prediction).toBe('epsilon');
+		expect(readConfig(shapes, { 'modelspec.prediction_type': 'v' }).prediction).toBe('v');
+		expect(readConfig(new Map([...shapes, ['v_pred', { shape: [0] }]]), {}).prediction).toBe('v');
 	});
 
 	it('names the tensor that is missing or has the wrong shape', () => {

@@ -35,7 +35,6 @@ export const fileProblemsJa: ProblemTexts = {
 	'file.is-flux': cannotTrain('Flux '),
 	'file.is-refiner': cannotTrain('SDXL リファイナー'),
 	'file.is-inpainting': cannotTrain('インペイント用'),
-	'file.is-v-prediction': cannotTrain('v-prediction '),
 	'file.unknown-model': () => `知らない構造のモデルです。${checkpoint}`,
 	'file.incomplete-model': () => 'モデルの一部が足りません。UNet・VAE・テキストエンコーダーが1つに入ったファイルを選んでください。',
 	'model.notYet': () => 'この種類のモデルは中身を見ることはできますが、学習と生成にはまだ対応していません。SD 1.5 のモデルか同梱のミニモデルを使ってください。',

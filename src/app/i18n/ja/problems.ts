@@ -2,6 +2,7 @@
 import type { Problem } from '../../../service/protocol';
 import type { ProblemTexts } from '../problems';
 import { fileProblemsJa } from './file-problems';
+import { inputProblemsJa } from './input-problems';
 import { plotProblemsJa } from './plot-problems';
 import { queueProblemsJa } from './queue-problems';
 import { recipeProblemsJa } from './recipe-problems';
@@ -11,6 +12,7 @@ const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
 
 export const problemsJa: ProblemTexts = {
 	...fileProblemsJa,
+	...inputProblemsJa,
 	...plotProblemsJa,
 	...queueProblemsJa,
 	...recipeProblemsJa,

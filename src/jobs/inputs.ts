@@ -1,0 +1,161 @@
+/**
+ * What a run of each mode is given, whether it fits, and the same encoded: pictures to latents, words to contexts, masks to the latent's size.
+ *
+ * Rules
+ * - Everything about the inputs is checked here before anything is spent; every finding names the picture.
+ * - Each picture and caption is encoded once, whatever it is used for.
+ * - The size that is probed and previewed is the first one.
+ */
+import { latentFactor, type ModelConfig } from '../diffusion/config';
+import type { Recipe } from '../recipe/recipe';
+import { bucketed, captionOf, pairsOf, sameSize, sizesUsed, type FolderPicture } from '../training/dataset';
+import { alphaMask, combined, differenceMask, pictureMask } from '../training/masks';
+import type { Conditioning } from '../training/sample';
+import type { TrainingInputs } from '../training/train';
+import { checkFolder, checkMask, checkPair } from './check';
+import type { Conditioner } from './conditioner';
+import type { Picture, Problem } from './events';
+import { errorProblem } from './problem';
+
+export interface RunInput {
+	recipe: Recipe;
+	/** Modes difference and addift. */
+	original?: Picture | undefined;
+	target?: Picture | undefined;
+	/** Of the pictures' size. */
+	mask?: Picture | undefined;
+	/** Modes lora and multiAddift: all pictures of the folder. */
+	pictures?: readonly FolderPicture[] | undefined;
+	/** The file of a finished copier, where the recipe takes one. */
+	copier?: ArrayBuffer | undefined;
+	/** The LoRA to go on from, where the recipe names one. */
+	start?: ArrayBuffer | undefined;
+}
+
+const usesPair = ({ mode }: Recipe): boolean => mode === 'difference' || mode === 'addift';
+
+/** The two pictures in the roles the recipe gives them. */
+function pairOf({ recipe, original, target }: RunInput): { original: Picture; target: Picture } | undefined {
+	if (!original || !target) return undefined;
+	return recipe.swap ? { original: target, target: original } : { original, target };
+}
+
+function missing(where: string, what: string): Problem {
+	return errorProblem('input.missing', where, `${what} is missing. The recipe's mode cannot be trained without.`, { which: where });
+}
+
+/** What is wrong with the inputs, or surprising about them. */
+export function checkInputs(input: RunInput, config: ModelConfig): Problem[] {
+	const { recipe } = input;
+	const found: Problem[] = [];
+	if (usesPair(recipe)) {
+		const pair = pairOf(input);
+		if (!input.original) found.push(missing('images.original', 'The original picture'));
+		if (!input.target) found.push(missing('images.target', 'The target picture'));
+		if (pair) found.push(...checkPair(pair.original, pair.target, config, recipe.masking.alpha), ...checkMask(input.mask, pair.original));
+	} else if (recipe.mode !== 'leco') found.push(...checkFolder(recipe, input.pictures ?? [], config));
+	if (recipe.mode === 'difference' && recipe.copier.use === 'file' && !input.copier) found.push(missing('copier.file', 'The file of the copier'));
+	if (recipe.resumeFrom && !input.start) found.push(missing('resumeFrom', 'The LoRA to go on from'));
+	if (recipe.mode === 'lora' && recipe.passes.difference.blocks.includes('BASE')) {
+		const message = 'The text encoder (block BASE) cannot be trained yet. Leave BASE out of the blocks; the UNet learns the captions by itself.';
+		found.push(errorProblem('blocks.textEncoder', 'passes.difference.blocks', message));
+	}
+	return found;
+}
+
+/** Sizes in pixels that are trained, the first one first. */
+export function trainingSizes(input: RunInput): { width: number; height: number }[] {
+	const { recipe, pictures = [] } = input;
+	switch (recipe.mode) {
+		case 'leco':
+			return [recipe.resolution];
+		case 'lora':
+			return sizesUsed(
+				pictures.map(({ picture }) => picture),
+				recipe.dataset,
+				recipe.resolution
+			);
+		case 'multiAddift':
+			return sizesUsed(
+				pairsOf(pictures, recipe.dataset.suffix).map((pair) => sameSize(pair)[0]),
+				recipe.dataset,
+				recipe.resolution
+			);
+		default:
+			return input.original ? [{ width: input.original.width, height: input.original.height }] : [];
+	}
+}
+
+/** Encodes; `between` is called after every piece of work and may throw to stop. */
+export async function encodeInputs(input: RunInput, config: ModelConfig, conditioner: Conditioner, between: () => void): Promise<TrainingInputs> {
+	const { recipe } = input;
+	const factor = latentFactor(config.vae);
+	const texts = new Map<string, Conditioning>();
+	const text = async (prompt: string): Promise<Conditioning> => {
+		const known = texts.get(prompt) ?? { context: await conditioner.encodeText([prompt]) };
+		texts.set(prompt, known);
+		between();
+		return known;
+	};
+	const latent = async (picture: Picture): Promise<Float32Array> => {
+		const encoded = await conditioner.encodePicture(picture);
+		between();
+		return encoded;
+	};
+	const { alpha, difference, renormalise } = recipe.masking;
+	const maskOf = (original: Picture, target?: Picture, drawn?: Picture): Float32Array | undefined =>
+		combined(
+			[
+				alpha ? alphaMask(original, factor) : undefined,
+				alpha && target ? alphaMask(target, factor) : undefined,
+				difference && target ? differenceMask(original, target, factor) : undefined,
+				drawn ? pictureMask(drawn, factor) : undefined
+			],
+			renormalise
+		);
+	const prompts = async (original: string, target: string) => ({ original: await text(original), target: await text(target) });
+	const inLatent = ({ width, height }: { width: number; height: number }) => ({ width: width / factor, height: height / factor });
+	const pictures = input.pictures ?? [];
+
+	switch (recipe.mode) {
+		case 'leco': {
+			const { original, target, neutral } = recipe.leco;
+			return { kind: 'words', ...inLatent(recipe.resolution), conditioning: await prompts(original, target || neutral) };
+		}
+		case 'lora': {
+			const groups = pictures.map(({ picture }, index) => ({ pictures: [picture], index }));
+			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([picture], index) => {
+				const source = pictures[index];
+				if (!picture || !source) throw new RangeError(`There is no picture ${index}.`);
+				return { latent: await latent(opaque(picture)), conditioning: await text(captionOf(source, recipe.dataset)), mask: maskOf(picture) };
+			});
+			return { kind: 'pictures', buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pictures: samples })) };
+		}
+		case 'multiAddift': {
+			const groups = pairsOf(pictures, recipe.dataset.suffix).map((pair, index) => ({
+				pictures: recipe.swap ? sameSize(pair).reverse() : sameSize(pair),
+				index
+			}));
+			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([original, target]) => {
+				if (!original || !target) throw new RangeError('A pair is not complete.');
+				return { original: await latent(opaque(original)), target: await latent(opaque(target)), mask: maskOf(original, target) };
+			});
+			const conditioning = await prompts(recipe.prompts.original, recipe.prompts.target);
+			return { kind: 'pairs', conditioning, buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pairs: samples })) };
+		}
+		default: {
+			const pair = pairOf(input);
+			if (!pair) throw new RangeError('The pair is not complete.');
+			const mask = maskOf(pair.original, pair.target, input.mask);
+			const latents = { original: await latent(opaque(pair.original)), target: await latent(opaque(pair.target)), mask };
+			const conditioning = await prompts(recipe.prompts.original, recipe.prompts.target);
+			return { kind: 'pairs', conditioning, buckets: [{ ...inLatent(pair.original), pairs: [latents] }] };
+		}
+	}
+}
+
+/** The colours as they are, whatever their opacity: masks say where they count. */
+function opaque(picture: Picture): Picture {
+	if (!picture.data.some((value, i) => i % 4 === 3 && value !== 255)) return picture;
+	return { ...picture, data: picture.data.map((value, i) => (i % 4 === 3 ? 255 : value)) };
+}
