@@ -85,12 +85,16 @@ async function readPicture(path: string, ref: ImageRef, where: string, warnings:
 
 /** @throws InputError with every problem found */
 export async function loadRecipe(path: string, installation: Installation): Promise<LoadedRecipe> {
-	const parsed = parseRecipe(await readJson(path));
+	return loadRecipeValue(await readJson(path), dirname(resolve(path)), installation);
+}
+
+/** The same for a recipe that was read before; `folder`: what its paths are relative to. */
+export async function loadRecipeValue(value: unknown, folder: string, installation: Installation): Promise<LoadedRecipe> {
+	const parsed = parseRecipe(value);
 	if (!parsed.ok) throw new InputError(parsed.problems);
 	const { recipe } = parsed;
 	const warnings: Problem[] = [...parsed.problems];
 	const problems: Problem[] = [];
-	const folder = dirname(resolve(path));
 	const attempt = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
 		try {
 			return await work();

@@ -195,7 +195,8 @@ async function loop(
 			break;
 		}
 	}
-	if (ended === 'pause' && k > 0) await keeper.take(k, capture);
+	// Also what was stopped and saved can go on later, if whoever keeps the snapshot wants it.
+	if ((ended === 'pause' || ended === 'stopAndSave') && k > 0) await keeper.take(k, capture);
 	else await keeper.settled();
 	await reporter.flush();
 	optimizer.evaluation(true);
