@@ -4,7 +4,7 @@
  * and the output keeps the axes of x: nothing is ever reshaped.
  *
  * Adapters: with LoRA, hs = scale·(x·Aᵀ) is one gemm, and hs·Bᵀ becomes one more term of the layer's own gemm. LoHa's product of products has no such short cut:
- * its delta is made as a matrix, f32, and read like a second weight.
+ * its delta is made as a matrix and added to the weight, f32 whatever the graph's storage, as a small change would be lost in a weight of halves.
  */
 import { Emitter } from './emitter';
 import type { AMode, DType, GemmTerm, Graph, LossOp, Scale, ScalarRef, Value } from './ir';
@@ -292,9 +292,17 @@ export class GraphBuilder {
 		const name = layerName(weight);
 		const m = elementsOf(axes);
 		const n = rowsOf(weight);
-		const against = (b: Value): GemmTerm[] =>
-			sources.map(({ a, aMode, k, column }) => ({ a, aMode, b, bMode: { kind: 'nk' }, k, ...(column > 0 ? { bColumn: column } : {}) }));
-		const terms = against(weight);
+		const termOf = ({ a, aMode, k }: Source, b: Value, column: number): GemmTerm => ({
+			a,
+			aMode,
+			b,
+			bMode: { kind: 'nk' },
+			k,
+			...(column > 0 ? { bColumn: column } : {})
+		});
+		const against = (b: Value): GemmTerm[] => sources.map((source) => termOf(source, b, source.column));
+		let whole = weight;
+		const lowRank: GemmTerm[] = [];
 		for (const { down, up, scale, second } of options.adapters ?? []) {
 			for (const factors of second ? [{ down, up }, second] : [{ down, up }]) {
 				checked(channelsOf(factors.down) === channelsOf(weight), `adapter of ${name}, down`, factors.down, weight);
@@ -302,13 +310,20 @@ export class GraphBuilder {
 				checked(rowsOf(factors.up) === n, `adapter of ${name}, up`, factors.up, weight);
 			}
 			if (second) {
-				terms.push(...against(this.multiply(this.product(`${name}.delta1`, up, down, scale), this.product(`${name}.delta2`, second.up, second.down))));
+				const delta = this.multiply(this.product(`${name}.delta1`, up, down, scale), this.product(`${name}.delta2`, second.up, second.down));
+				const sum = this.fresh(`${name}.changed`, weight.shape, 'f32');
+				this.emitter.push({ type: 'add', a: whole, b: delta, out: sum });
+				whole = sum;
 				continue;
 			}
 			const rank = rowsOf(down);
 			const hs = this.emitter.gemm({ m, n: rank, terms: against(down), scale, out: this.fresh(`${name}.hs`, [...axes, rank], this.storage) });
-			terms.push({ a: hs, aMode: { kind: 'rows' }, b: up, bMode: { kind: 'nk' }, k: rank });
+			lowRank.push({ a: hs, aMode: { kind: 'rows' }, b: up, bMode: { kind: 'nk' }, k: rank });
 		}
+		// An intermediate cannot be bound to one dispatch twice: each part of the input gets its own columns.
+		const parted = sources.length > 1 && whole !== weight;
+		const terms = parted ? sources.flatMap((source) => termOf(source, this.slice(whole, source.column, source.k), 0)) : against(whole);
+		terms.push(...lowRank);
 		const { bias, rowBias, residual } = options;
 		const out = this.fresh(name, [...axes, n], options.dtype ?? this.storage);
 		if (residual) checked(sameShape(residual, out), 'residual', residual, out);

@@ -8,7 +8,7 @@
  * - An operation reads values and writes fresh values; nothing is written twice. Optimizer updates are not part of the
  *   graph: parameters and their gradients live in two flat f32 buffers, and the optimizer kernels run over those.
  * - Every LoRA pattern is expressed by `gemm` terms alone: y = x·Wᵀ + hs·Bᵀ with hs = s·(x·Aᵀ) is one `gemm` of two terms.
- *   LoHa needs its delta D = (s·B₁·A₁) ∘ (B₂·A₂) as a matrix (`multiply`); then y = x·Wᵀ + x·Dᵀ is one `gemm` of two terms as well.
+ *   LoHa needs its delta D = (s·B₁·A₁) ∘ (B₂·A₂) as a matrix (`multiply`); then y = x·(W + D)ᵀ is an ordinary `gemm`.
  */
 
 /** How elements are stored. Mathematics is always f32 (f64 in the interpreter). */

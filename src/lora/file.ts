@@ -1,6 +1,6 @@
 /**
  * Writes a network as the `.safetensors` every program reads: kohya names, one `lora_down.weight`, `lora_up.weight` and `alpha` per module, and
- * metadata of strings only.
+ * metadata of strings only. LoHa modules have `hada_w1_a`, `hada_w1_b`, `hada_w2_a`, `hada_w2_b` instead (`loha.ts`).
  *
  * Rules
  * - Tensors of 1×1 convolutions are 4-D (`[r, in, 1, 1]`, `[out, r, 1, 1]`), 3×3 down factors `[r, in, 3, 3]`, Linear ones 2-D; alpha is a 0-D tensor of the same type.
@@ -16,6 +16,7 @@ import { LoraError } from './error';
 import type { Factors } from './init';
 import { kohyaName } from './keys';
 import { columnsToKernel } from './layout';
+import { downColumns } from './modules';
 import type { NetworkModule } from './modules';
 
 export type Precision = 'f16' | 'f32';
@@ -41,6 +42,17 @@ export function loraTensors(modules: readonly (NetworkModule & Factors)[], famil
 		const kernel = m.kind === 'conv3' ? [3, 3] : m.kind === 'conv1' ? [1, 1] : [];
 		const ones = kernel.map(() => 1);
 		const down = m.kind === 'conv3' ? columnsToKernel(m.down, m.rank, m.inFeatures) : m.down;
+		if (m.second) {
+			const columns = downColumns(m);
+			const stored = (down: Float32Array): Float32Array => (m.kind === 'conv3' ? columnsToKernel(down, m.rank, m.inFeatures) : down);
+			return [
+				tensor(`${name}.alpha`, [], Float32Array.of(m.alpha), precision),
+				...[m, m.second].flatMap((pair, i) => [
+					tensor(`${name}.hada_w${i + 1}_a`, [m.outFeatures, m.rank], pair.up, precision),
+					tensor(`${name}.hada_w${i + 1}_b`, [m.rank, columns], stored(pair.down), precision)
+				])
+			];
+		}
 		return [
 			tensor(`${name}.alpha`, [], Float32Array.of(m.alpha), precision),
 			tensor(`${name}.lora_down.weight`, [m.rank, m.inFeatures, ...kernel], down, precision),

@@ -9,6 +9,7 @@
  * - Text-encoder modules are not applied (the text encoder runs frozen); when they would change anything, a warning says so.
  */
 import { openSafetensors } from '../formats/safetensors';
+import type { SafetensorsFile } from '../formats/safetensors';
 import { bytesSource } from '../formats/source';
 import type { ByteSource } from '../formats/source';
 import type { Factors } from './init';
@@ -17,6 +18,8 @@ import { LoraError } from './error';
 import { downColumns } from './modules';
 import type { NetworkModule, TargetModule } from './modules';
 import { kernelToColumns } from './layout';
+import { isLohaModule, readLoha } from './loha';
+import type { Half } from './loha';
 import { otherModel, readLora } from './read';
 import type { RawLora, RawModule } from './read';
 
@@ -44,10 +47,16 @@ async function finite(raw: RawLora, name: string): Promise<Float32Array> {
 
 /**
  * @param modules all modules of the model's UNet
+ * @param options.training LoHa modules stay what they are, to go on training them; otherwise they come as the plain factors they equal
  * @throws LoraError (another model, damaged, another kind), FormatError (no safetensors file)
  */
-export async function loadLora(source: ByteSource | Uint8Array, modules: readonly TargetModule[]): Promise<LoadedLora> {
-	const raw = await readLora(await openSafetensors(source instanceof Uint8Array ? bytesSource(source) : source));
+export async function loadLora(
+	source: ByteSource | Uint8Array,
+	modules: readonly TargetModule[],
+	options: { readonly training?: boolean } = {}
+): Promise<LoadedLora> {
+	const file = await openSafetensors(source instanceof Uint8Array ? bytesSource(source) : source);
+	const raw = await readLora(file);
 	const byName = new Map(
 		modules.flatMap((m) => (/^(input_blocks\.[1-9]|middle_block|output_blocks)/.test(m.path) ? readableNames(m.path).map((name) => [name, m] as const) : []))
 	);
@@ -59,6 +68,10 @@ export async function loadLora(source: ByteSource | Uint8Array, modules: readonl
 	if (found.length < unet.length || unet.length === 0) throw refusal(raw, unet, found.length, byName);
 	const loaded: LoadedModule[] = [];
 	for (const { raw: m, target } of found) {
+		if (options.training && isLohaModule(file, stemOf(m))) {
+			loaded.push(await lohaModule(file, m, target));
+			continue;
+		}
 		const stored = await finite(raw, m.down);
 		const down = target.kind === 'conv3' ? kernelToColumns(stored, m.rank, target.inFeatures) : stored.slice();
 		if (down.length !== m.rank * downColumns(target)) throw new LoraError('lora.shape', m.down, `${m.down} has an unexpected size.`);
@@ -68,6 +81,22 @@ export async function loadLora(source: ByteSource | Uint8Array, modules: readonl
 	const order = new Map(modules.map((m, i) => [m.path, i]));
 	loaded.sort((a, b) => (order.get(a.path) ?? 0) - (order.get(b.path) ?? 0));
 	return { modules: loaded, metadata: raw.file.metadata, warnings: await textEncoderWarning(raw) };
+}
+
+const stemOf = (m: RawModule): string => m.down.replace(/\.lora_down\.weight$/, '');
+
+/** A LoHa module with both of its pairs. Its raw form has rank r² and alpha·r. */
+async function lohaModule(file: SafetensorsFile, m: RawModule, target: TargetModule): Promise<LoadedModule> {
+	const stem = stemOf(m);
+	const { rank, one, two } = await readLoha(file, stem);
+	const { path, kind, inFeatures, outFeatures, block } = target;
+	const ours = ({ down, up }: Half): Half => {
+		if (!down.every(Number.isFinite) || !up.every(Number.isFinite)) {
+			throw new LoraError('lora.notFinite', stem, `The module ${stem} holds infinities or NaN: this training collapsed. Choose another file.`);
+		}
+		return { down: kind === 'conv3' ? kernelToColumns(down, rank, inFeatures) : down.slice(), up: up.slice() };
+	};
+	return { path, kind, inFeatures, outFeatures, block, rank, alpha: m.alpha / rank, loha: true, ...ours(one), second: ours(two) };
 }
 
 function refusal(raw: RawLora, unet: readonly RawModule[], matched: number, byName: ReadonlyMap<string, TargetModule>): LoraError {

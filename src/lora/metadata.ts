@@ -6,6 +6,7 @@
  * `ss_base_model_version` is always there, without it A1111 takes the file for SD1. Machine paths are never written.
  * Sources: kohya's metadata list, Stability ModelSpec 1.0.1.
  */
+import { withoutPaths } from '../recipe/public';
 import type { ModelFamily, OptimizerKind, OptimizerSettings, PassSettings, Recipe, ScheduleKind } from '../recipe/recipe';
 
 export interface RunFacts {
@@ -81,14 +82,13 @@ function isoDate(date: Date): string {
 	return date.toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** The recipe for others: without paths. */
-export function publicRecipe(recipe: Recipe): Recipe {
-	const bare = structuredClone(recipe);
-	for (const ref of [bare.model, bare.images.original, bare.images.target]) delete ref.path;
-	return bare;
+/** As kohya and LyCORIS have them. */
+function networkArgs(settings: PassSettings): Record<string, string> {
+	const algo = settings.network === 'loha' ? { algo: 'loha' } : {};
+	return { ...algo, ...convArgs(settings) };
 }
 
-function networkArgs(settings: PassSettings): Record<string, string> {
+function convArgs(settings: PassSettings): Record<string, string> {
 	return settings.convRank > 0 ? { conv_dim: String(settings.convRank), conv_alpha: String(settings.convAlpha) } : {};
 }
 
@@ -104,7 +104,7 @@ export function loraMetadata(facts: RunFacts): Record<string, string> {
 		ss_training_started_at: String(facts.startedAt.getTime() / 1000),
 		ss_training_finished_at: String(facts.savedAt.getTime() / 1000),
 		ss_output_name: facts.outputName,
-		ss_network_module: 'networks.lora',
+		ss_network_module: settings.network === 'loha' ? 'lycoris.kohya' : 'networks.lora',
 		ss_network_dim: String(settings.rank),
 		ss_network_alpha: String(settings.alpha),
 		ss_network_args: JSON.stringify(networkArgs(settings)),
@@ -129,17 +129,17 @@ export function loraMetadata(facts: RunFacts): Record<string, string> {
 		ss_resolution: `(${facts.width}, ${facts.height})`,
 		ss_sd_model_name: recipe.model.name,
 		...(recipe.model.sha256 === undefined ? {} : { ss_new_sd_model_hash: recipe.model.sha256 }),
-		ss_training_comment: `difference LoRA, ${pass} pass`,
+		ss_training_comment: `${recipe.mode} LoRA, ${pass} pass`,
 		'modelspec.sai_model_spec': '1.0.1',
 		'modelspec.architecture': family.architecture,
 		'modelspec.implementation': family.implementation,
 		'modelspec.title': facts.outputName,
 		'modelspec.resolution': size,
 		'modelspec.date': isoDate(facts.savedAt),
-		'modelspec.prediction_type': 'epsilon',
+		'modelspec.prediction_type': recipe.prediction,
 		...(min > 0 || max < 1000 ? { 'modelspec.timestep_range': `${min},${max}` } : {}),
 		'utsushi.version': facts.version,
 		'utsushi.pass': pass,
-		'utsushi.recipe': JSON.stringify(publicRecipe(recipe))
+		'utsushi.recipe': JSON.stringify(withoutPaths(recipe))
 	};
 }

@@ -6,7 +6,7 @@
  * - With a conv rank: also the residual blocks' convolutions, time_emb_proj and conv_shortcut, and the down/upsampling convolutions
  *   (SD1.5: 278, SDXL: 788). 3×3 kernels take convRank and convAlpha; everything else, 1×1 shortcuts included, takes rank and alpha.
  * - Never: conv_in, conv_out, the time and label embeddings, norms.
- * - A module takes part when its block is selected.
+ * - A module takes part when its block is selected. With attention `cross` or `self` only modules inside attn2 or attn1 do (LoHa ignores that).
  */
 import type { BlockId, PassSettings } from '../recipe/recipe';
 
@@ -23,9 +23,14 @@ export interface TargetModule {
 export interface NetworkModule extends TargetModule {
 	readonly rank: number;
 	readonly alpha: number;
+	/** Two pairs of factors of this rank, whose products are multiplied element by element (`loha.ts`). */
+	readonly loha?: true;
 }
 
-export type NetworkSettings = Pick<PassSettings, 'rank' | 'alpha' | 'convRank' | 'convAlpha'> & { readonly blocks: readonly BlockId[] };
+export type NetworkSettings = Pick<PassSettings, 'rank' | 'alpha' | 'convRank' | 'convAlpha'> &
+	Partial<Pick<PassSettings, 'network' | 'attention'>> & { readonly blocks: readonly BlockId[] };
+
+const INSIDE = { cross: '.attn2.', self: '.attn1.' } as const;
 
 const BLOCKS = /^(input_blocks|middle_block|output_blocks)\./;
 
@@ -47,12 +52,15 @@ export function downColumns(module: Pick<TargetModule, 'kind' | 'inFeatures'>): 
 /** @returns the modules in the model's own order, each with its rank and alpha. */
 export function selectModules(modules: readonly TargetModule[], settings: NetworkSettings): NetworkModule[] {
 	const blocks = new Set(settings.blocks);
+	const loha = settings.network === 'loha';
+	const attention = loha ? 'full' : (settings.attention ?? 'full');
 	const selected: NetworkModule[] = [];
 	for (const { path, kind, inFeatures, outFeatures, block } of modules) {
 		if (!isTarget(path) || !blocks.has(block)) continue;
 		if (settings.convRank === 0 && !isTransformerModule(path)) continue;
+		if (attention !== 'full' && !path.includes(INSIDE[attention])) continue;
 		const [rank, alpha] = kind === 'conv3' ? [settings.convRank, settings.convAlpha] : [settings.rank, settings.alpha];
-		selected.push({ path, kind, inFeatures, outFeatures, block, rank, alpha });
+		selected.push({ path, kind, inFeatures, outFeatures, block, rank, alpha, ...(loha ? { loha } : {}) });
 	}
 	return selected;
 }
@@ -65,5 +73,5 @@ export function countModules(modules: readonly TargetModule[]): { linear: number
 
 /** Trainable numbers. */
 export function countFactors(modules: readonly NetworkModule[]): number {
-	return modules.reduce((sum, m) => sum + m.rank * (downColumns(m) + m.outFeatures), 0);
+	return modules.reduce((sum, m) => sum + (m.loha ? 2 : 1) * m.rank * (downColumns(m) + m.outFeatures), 0);
 }

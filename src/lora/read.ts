@@ -3,7 +3,8 @@
  *
  * Rules
  * - Missing alpha, or alpha 0, means alpha = rank (kohya).
- * - DoRA, LoHa, LoKr, OFT, IA³, Tucker LoCon and full-difference files are refused by name: dropping a part of them would silently change the result.
+ * - A LoHa file is read as the plain LoRA it equals (`loha.ts`).
+ * - DoRA, LoKr, OFT, IA³, Tucker LoCon and full-difference files are refused by name: dropping a part of them would silently change the result.
  * - A module needs both factors, with the same rank.
  */
 import type { SafetensorsFile } from '../formats/safetensors';
@@ -11,6 +12,7 @@ import type { ModelFamily } from '../recipe/recipe';
 import { LoraError } from './error';
 import { splitKey } from './keys';
 import type { ModulePart } from './keys';
+import { isLoha, lohaAsLora } from './loha';
 
 export interface RawModule {
 	readonly part: ModulePart;
@@ -42,7 +44,6 @@ export interface Lookalike {
 
 /** Parts of names that give other kinds of adapters away. */
 const OTHER_KINDS: readonly (readonly [RegExp, string])[] = [
-	[/\.hada_[wt]\d/, 'LoHa'],
 	[/\.lokr_[wt]\d/, 'LoKr'],
 	[/\.oft_|\.oft_diag$/, 'OFT'],
 	[/\.on_input$/, 'IA³'],
@@ -94,7 +95,8 @@ interface Draft {
  * Groups the tensors of an opened file.
  * @throws LoraError when it is no LoRA, or one of another kind
  */
-export async function readLora(file: SafetensorsFile): Promise<RawLora> {
+export async function readLora(opened: SafetensorsFile): Promise<RawLora> {
+	const file = isLoha(opened) ? lohaAsLora(opened) : opened;
 	const names = [...file.tensors.keys()];
 	const dora = names.find((name) => name.endsWith('.dora_scale') || name.includes('lora_magnitude_vector'));
 	if (dora) {

@@ -53,7 +53,7 @@ export async function reportLora(file: SafetensorsFile): Promise<LoraReport> {
 		bump(alphas, String(m.alpha));
 		bump(blocks, block);
 		const scale = m.alpha / m.rank;
-		bump(squares, block, changeNormSquared(await file.readFloat32(m.down), await file.readFloat32(m.up), m.rank) * scale * scale);
+		bump(squares, block, changeNormSquared(await raw.file.readFloat32(m.down), await raw.file.readFloat32(m.up), m.rank) * scale * scale);
 	}
 	const norms = Object.fromEntries(Object.entries(squares).map(([block, square]) => [block, Math.sqrt(square)]));
 	const norm = Math.sqrt(Object.values(squares).reduce((a, b) => a + b, 0));

@@ -11,6 +11,7 @@ import { deflateSync, Inflate } from 'fflate';
 import { defaultRecipe } from './defaults';
 import { problem } from './problem';
 import type { RecipeProblem } from './problem';
+import { withoutPaths } from './public';
 import { parseRecipe } from './schema';
 import type { ParsedRecipe } from './schema';
 import type { Recipe } from './recipe';
@@ -37,23 +38,9 @@ function difference(base: unknown, value: unknown, whole: boolean): unknown {
 	return out;
 }
 
-function withoutPath<T extends { path?: string }>(ref: T): T {
-	const copy = { ...ref };
-	delete copy.path;
-	return copy;
-}
-
 /** What the link stores: version, family and all that differs. */
 export function compactRecipe(recipe: Recipe): Record<string, unknown> {
-	const shared: Recipe = {
-		...recipe,
-		model: withoutPath(recipe.model),
-		images: { original: withoutPath(recipe.images.original), target: withoutPath(recipe.images.target) },
-		mask: recipe.mask && withoutPath(recipe.mask),
-		copier: { ...recipe.copier, file: recipe.copier.file && withoutPath(recipe.copier.file) },
-		dataset: { ...recipe.dataset, folder: recipe.dataset.folder && withoutPath(recipe.dataset.folder) },
-		resumeFrom: recipe.resumeFrom && withoutPath(recipe.resumeFrom)
-	};
+	const shared = withoutPaths(recipe);
 	const base = { ...defaultRecipe(recipe.model.family, recipe.mode), mode: 'difference' };
 	const { model, ...rest } = shared;
 	const { model: baseModel, ...baseRest } = base;

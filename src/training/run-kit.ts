@@ -11,6 +11,7 @@ import type { WeightStore } from '../kernels/weights';
 import { saveLora } from '../lora/file';
 import { loraMetadata } from '../lora/metadata';
 import { selectModules } from '../lora/modules';
+import { bakeStrength } from '../lora/strength';
 import type { Recipe } from '../recipe/recipe';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { readNetwork } from './network';
@@ -111,7 +112,7 @@ export class RunKit {
 			height: this.size.height * factor,
 			version
 		});
-		const bytes = await saveLora(modules, { family: config.family, precision: recipe.saving.precision, metadata });
+		const bytes = await saveLora(bakeStrength(modules, recipe.passes[pass].strength), { family: config.family, precision: recipe.saving.precision, metadata });
 		emit({ type: 'file', role, name: `${name}.safetensors`, step: steps, bytes: bytes.slice().buffer });
 	}
 
@@ -152,7 +153,13 @@ export class RunKit {
 				emit({ type: 'state', state: 'saving', pass: 'difference' });
 				await this.save('difference', network, last.steps, 'result');
 			}
-			return { outcome: last.ended === 'done' ? 'done' : 'stopped', network, copier, seeds: this.seeds, skipped: this.skipped };
+			return {
+				outcome: last.ended === 'done' ? 'done' : 'stopped',
+				network: network && [...bakeStrength(network, recipe.passes.difference.strength)],
+				copier,
+				seeds: this.seeds,
+				skipped: this.skipped
+			};
 		} finally {
 			last.network.store.destroy();
 		}

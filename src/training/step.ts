@@ -16,7 +16,7 @@ import { differentiate } from '../graph/differentiate';
 import { fuse } from '../graph/fuse';
 import type { Value } from '../graph/ir';
 import type { PassSettings } from '../recipe/recipe';
-import { adaptersOf, downName, upName } from './network';
+import { adaptersOf, parameterNames } from './network';
 import type { NetworkPlan } from './network';
 import type { StepGraph } from './objective';
 
@@ -109,7 +109,7 @@ export function buildStep(
 	const target = taught ?? (velocity ? builder.noised(inputs.latent, noise, velocity, 'f32') : noise);
 	const loss = builder.loss(settings.loss, prediction, target, inputs.weight, inputs.mask);
 	const forward = builder.finish([loss]);
-	const wanted = new Set(networks.trained.modules.flatMap((m) => [downName(networks.trained.label, m.path), upName(networks.trained.label, m.path)]));
+	const wanted = new Set(parameterNames(networks.trained));
 	const wrt = forward.values.filter((value) => value.kind === 'parameter' && wanted.has(value.name));
 	const { graph, gradients } = differentiate(forward, {
 		loss,

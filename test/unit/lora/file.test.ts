@@ -212,7 +212,7 @@ describe('other styles and other files', () => {
 	const half = [row(`lora_unet_${q}.lora_down.weight`, [2, 64])];
 	it.each([
 		['DoRA', [...half, row(`lora_unet_${q}.dora_scale`, [64])], 'lora.dora'],
-		['LoHa', [row(`lora_unet_${q}.hada_w1_a`, [2, 2])], 'lora.otherKind'],
+		['half a LoHa', [row(`lora_unet_${q}.hada_w1_a`, [2, 2])], 'lora.incomplete'],
 		['LoKr', [row(`lora_unet_${q}.lokr_w1`, [2, 2])], 'lora.otherKind'],
 		['a missing up factor', half, 'lora.incomplete'],
 		['ranks that differ', [...half, row(`lora_unet_${q}.lora_up.weight`, [64, 3])], 'lora.shape'],
