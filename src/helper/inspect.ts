@@ -1,6 +1,6 @@
 /** `utsushi inspect`: what a file is. Reads headers and LoRA factors only; needs no GPU. */
-import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
+import { openFileAsBlob } from '../formats/node';
 import { blobSource } from '../formats/source';
 import { inspectFile } from '../service/inspect';
 import type { FileReport } from '../service/protocol';
@@ -41,7 +41,7 @@ export function reportText(report: FileReport): string {
 
 export async function inspect(command: { file: string; json: boolean }, context: Context): Promise<ExitCode> {
 	await fileSize(command.file, 'FILE');
-	const report = await inspectFile(basename(command.file), blobSource(await openAsBlob(command.file)));
+	const report = await inspectFile(basename(command.file), blobSource(await openFileAsBlob(command.file)));
 	context.streams.out(command.json ? `${JSON.stringify(report, null, '\t')}\n` : reportText(report));
 	return report.problems.some(({ level }) => level === 'error') ? EXIT.badInput : EXIT.done;
 }

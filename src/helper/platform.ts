@@ -1,5 +1,5 @@
 /** What the host needs from its surroundings, in Node: Dawn for the GPU, ONNX Runtime in this process, files on disk as Blobs. */
-import { openAsBlob } from 'node:fs';
+import { openFileAsBlob } from '../formats/node';
 import { dawn, FAST_FLAGS } from '../gpu/node';
 import { openGpu } from '../gpu/gpu';
 import { conditionerOf } from '../jobs/conditioner';
@@ -13,6 +13,6 @@ export function nodePlatform(flags: readonly string[] = FAST_FLAGS): Platform {
 		openGpu: async () => openGpu(await dawn(flags)),
 		openConditioner: ({ checkpoint }) => Promise.resolve(conditionerOf(checkpoint)),
 		// Node has no bundled addresses: the command line opens the file itself.
-		fetchBundled: (url) => openAsBlob(url)
+		fetchBundled: (url) => openFileAsBlob(url)
 	};
 }

@@ -1,7 +1,7 @@
 /** A plot on disk with everything it names: the model, the LoRAs (paths relative to the plot's own folder), seeds that were drawn before. */
-import { openAsBlob } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { openFileAsBlob } from '../formats/node';
 import { fingerprint, sha256 } from '../formats/fingerprint';
 import type { Problem } from '../jobs/events';
 import { errorProblem } from '../jobs/problem';
@@ -93,7 +93,7 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 				]);
 			const file = resolve(folder, lora.path);
 			await fileSize(file, where);
-			const blob = await openAsBlob(file);
+			const blob = await openFileAsBlob(file);
 			const hash = await sha256(await blob.arrayBuffer());
 			loras.push({ name: basename(file), sha256: hash, blob });
 			plot.loras.push({ ...lora, sha256: hash });
@@ -102,7 +102,7 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 	if (problems.length > 0 || modelFile === undefined) throw new InputError(problems);
 	try {
 		await mkdir(cells, { recursive: true });
-		return { plot: await withSeeds(plot, cells), modelFile, model: await fingerprint(await openAsBlob(modelFile)), loras, warnings: parsed.problems };
+		return { plot: await withSeeds(plot, cells), modelFile, model: await fingerprint(await openFileAsBlob(modelFile)), loras, warnings: parsed.problems };
 	} catch (error) {
 		throw asStorageError(error, cells);
 	}

@@ -1,6 +1,6 @@
 /** What the commands that need a GPU share: the model's file, and a trainer in this process that is always closed again. */
-import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
+import { openFileAsBlob } from '../formats/node';
 import { createHost } from '../service/host';
 import { createInProcessClient } from '../service/inProcess';
 import type { ModelSource, TrainerClient } from '../service/protocol';
@@ -10,7 +10,7 @@ import { fileSize } from './recipeFile';
 /** A file on disk as the protocol wants it; read lazily, so a checkpoint of 7 GB never sits in memory. */
 export async function modelSource(file: string): Promise<ModelSource> {
 	await fileSize(file, 'model');
-	return { kind: 'file', name: basename(file), blob: await openAsBlob(file) };
+	return { kind: 'file', name: basename(file), blob: await openFileAsBlob(file) };
 }
 
 export async function withTrainer<T>(work: (client: TrainerClient) => Promise<T>): Promise<T> {

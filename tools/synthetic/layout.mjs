@@ -1,0 +1,212 @@
+/**
+ * Every tensor of a full-size SD 1.5 or SDXL checkpoint in the original ("ldm") layout: key, shape, and how wide its random values should spread.
+ * Written from the published key tables, independently of `src/diffusion`, so that the two can be held against each other.
+ * A weight's spread is 1/√fan-in, which keeps activations near their size from layer to layer; norms are 1, biases 0.
+ */
+
+/** @typedef {{ name: string, shape: number[], spread: number, mean: number }} Tensor */
+
+const FAMILIES = {
+	sd15: { mult: [1, 2, 4, 4], depth: [1, 1, 1, 0], middle: 1, context: 768, vector: 0, linear: false },
+	sdxl: { mult: [1, 2, 4], depth: [0, 2, 10], middle: 10, context: 2048, vector: 2816, linear: true }
+};
+
+class Keys {
+	/** @type {Tensor[]} */
+	tensors = [];
+
+	/** @param {string} name @param {number[]} shape */
+	weight(name, shape) {
+		const fanIn = shape.slice(1).reduce((product, size) => product * size, 1);
+		this.tensors.push({ name, shape, spread: 1 / Math.sqrt(fanIn), mean: 0 });
+	}
+
+	/** @param {string} name @param {number} size */
+	bias(name, size) {
+		this.tensors.push({ name, shape: [size], spread: 0, mean: 0 });
+	}
+
+	/** @param {string} name @param {number} size */
+	norm(name, size) {
+		this.tensors.push({ name: `${name}.weight`, shape: [size], spread: 0, mean: 1 });
+		this.bias(`${name}.bias`, size);
+	}
+
+	/** @param {string} name @param {number} out @param {number} inside */
+	linear(name, out, inside, bias = true) {
+		this.weight(`${name}.weight`, [out, inside]);
+		if (bias) this.bias(`${name}.bias`, out);
+	}
+
+	/** @param {string} name @param {number} out @param {number} inside @param {number} kernel */
+	conv(name, out, inside, kernel) {
+		this.weight(`${name}.weight`, [out, inside, kernel, kernel]);
+		this.bias(`${name}.bias`, out);
+	}
+}
+
+/** @param {Keys} keys @param {{ mult: number[], depth: number[], middle: number, context: number, vector: number, linear: boolean }} model */
+function unet(keys, { mult, depth, middle, context, vector, linear }) {
+	const base = 320;
+	const time = 4 * base;
+	const root = 'model.diffusion_model.';
+	const residual = (path, inside, out) => {
+		keys.norm(`${path}.in_layers.0`, inside);
+		keys.conv(`${path}.in_layers.2`, out, inside, 3);
+		keys.linear(`${path}.emb_layers.1`, out, time);
+		keys.norm(`${path}.out_layers.0`, out);
+		keys.conv(`${path}.out_layers.3`, out, out, 3);
+		if (inside !== out) keys.conv(`${path}.skip_connection`, out, inside, 1);
+	};
+	const transformer = (path, channels, blocks) => {
+		const project = (name) => (linear ? keys.linear(name, channels, channels) : keys.conv(name, channels, channels, 1));
+		keys.norm(`${path}.norm`, channels);
+		project(`${path}.proj_in`);
+		for (let k = 0; k < blocks; k++) {
+			const block = `${path}.transformer_blocks.${k}`;
+			for (const [attention, width] of [
+				['attn1', channels],
+				['attn2', context]
+			]) {
+				keys.linear(`${block}.${attention}.to_q`, channels, channels, false);
+				keys.linear(`${block}.${attention}.to_k`, channels, width, false);
+				keys.linear(`${block}.${attention}.to_v`, channels, width, false);
+				keys.linear(`${block}.${attention}.to_out.0`, channels, channels);
+			}
+			keys.linear(`${block}.ff.net.0.proj`, 8 * channels, channels);
+			keys.linear(`${block}.ff.net.2`, channels, 4 * channels);
+			for (const n of [1, 2, 3]) keys.norm(`${block}.norm${n}`, channels);
+		}
+		project(`${path}.proj_out`);
+	};
+	keys.linear(`${root}time_embed.0`, time, base);
+	keys.linear(`${root}time_embed.2`, time, time);
+	if (vector > 0) {
+		keys.linear(`${root}label_emb.0.0`, time, vector);
+		keys.linear(`${root}label_emb.0.2`, time, time);
+	}
+	keys.conv(`${root}input_blocks.0.0`, base, 4, 3);
+	const skips = [base];
+	let channels = base;
+	let n = 1;
+	mult.forEach((factor, level) => {
+		for (let j = 0; j < 2; j++, n++) {
+			residual(`${root}input_blocks.${n}.0`, channels, base * factor);
+			channels = base * factor;
+			if (depth[level] > 0) transformer(`${root}input_blocks.${n}.1`, channels, depth[level]);
+			skips.push(channels);
+		}
+		if (level < mult.length - 1) {
+			keys.conv(`${root}input_blocks.${n++}.0.op`, channels, channels, 3);
+			skips.push(channels);
+		}
+	});
+	residual(`${root}middle_block.0`, channels, channels);
+	transformer(`${root}middle_block.1`, channels, middle);
+	residual(`${root}middle_block.2`, channels, channels);
+	n = 0;
+	for (let level = mult.length - 1; level >= 0; level--) {
+		for (let j = 0; j < 3; j++, n++) {
+			residual(`${root}output_blocks.${n}.0`, channels + skips.pop(), base * mult[level]);
+			channels = base * mult[level];
+			if (depth[level] > 0) transformer(`${root}output_blocks.${n}.1`, channels, depth[level]);
+			if (level > 0 && j === 2) keys.conv(`${root}output_blocks.${n}.${depth[level] > 0 ? 2 : 1}.conv`, channels, channels, 3);
+		}
+	}
+	keys.norm(`${root}out.0`, base);
+	keys.conv(`${root}out.2`, 4, base, 3);
+}
+
+/** @param {Keys} keys */
+function vae(keys) {
+	const root = 'first_stage_model.';
+	const widths = [128, 256, 512, 512];
+	const residual = (path, inside, out) => {
+		keys.norm(`${path}.norm1`, inside);
+		keys.conv(`${path}.conv1`, out, inside, 3);
+		keys.norm(`${path}.norm2`, out);
+		keys.conv(`${path}.conv2`, out, out, 3);
+		if (inside !== out) keys.conv(`${path}.nin_shortcut`, out, inside, 1);
+	};
+	const middle = (path) => {
+		residual(`${path}.block_1`, 512, 512);
+		keys.norm(`${path}.attn_1.norm`, 512);
+		for (const part of ['q', 'k', 'v', 'proj_out']) keys.conv(`${path}.attn_1.${part}`, 512, 512, 1);
+		residual(`${path}.block_2`, 512, 512);
+	};
+	keys.conv(`${root}encoder.conv_in`, 128, 3, 3);
+	let channels = 128;
+	widths.forEach((width, level) => {
+		for (const j of [0, 1]) {
+			residual(`${root}encoder.down.${level}.block.${j}`, channels, width);
+			channels = width;
+		}
+		if (level < 3) keys.conv(`${root}encoder.down.${level}.downsample.conv`, width, width, 3);
+	});
+	middle(`${root}encoder.mid`);
+	keys.norm(`${root}encoder.norm_out`, 512);
+	keys.conv(`${root}encoder.conv_out`, 8, 512, 3);
+	keys.conv(`${root}quant_conv`, 8, 8, 1);
+	keys.conv(`${root}post_quant_conv`, 4, 4, 1);
+	keys.conv(`${root}decoder.conv_in`, 512, 4, 3);
+	middle(`${root}decoder.mid`);
+	channels = 512;
+	for (let level = 3; level >= 0; level--) {
+		for (const j of [0, 1, 2]) {
+			residual(`${root}decoder.up.${level}.block.${j}`, channels, widths[level]);
+			channels = widths[level];
+		}
+		if (level > 0) keys.conv(`${root}decoder.up.${level}.upsample.conv`, channels, channels, 3);
+	}
+	keys.norm(`${root}decoder.norm_out`, 128);
+	keys.conv(`${root}decoder.conv_out`, 3, 128, 3);
+}
+
+/** @param {Keys} keys @param {string} root */
+function clipL(keys, root) {
+	keys.weight(`${root}embeddings.token_embedding.weight`, [49408, 768]);
+	keys.weight(`${root}embeddings.position_embedding.weight`, [77, 768]);
+	for (let layer = 0; layer < 12; layer++) {
+		const path = `${root}encoder.layers.${layer}`;
+		keys.norm(`${path}.layer_norm1`, 768);
+		for (const part of ['q', 'k', 'v', 'out']) keys.linear(`${path}.self_attn.${part}_proj`, 768, 768);
+		keys.norm(`${path}.layer_norm2`, 768);
+		keys.linear(`${path}.mlp.fc1`, 3072, 768);
+		keys.linear(`${path}.mlp.fc2`, 768, 3072);
+	}
+	keys.norm(`${root}final_layer_norm`, 768);
+}
+
+/** @param {Keys} keys @param {string} root */
+function bigG(keys, root) {
+	keys.weight(`${root}token_embedding.weight`, [49408, 1280]);
+	keys.weight(`${root}positional_embedding`, [77, 1280]);
+	for (let layer = 0; layer < 32; layer++) {
+		const path = `${root}transformer.resblocks.${layer}`;
+		keys.norm(`${path}.ln_1`, 1280);
+		keys.weight(`${path}.attn.in_proj_weight`, [3840, 1280]);
+		keys.bias(`${path}.attn.in_proj_bias`, 3840);
+		keys.linear(`${path}.attn.out_proj`, 1280, 1280);
+		keys.norm(`${path}.ln_2`, 1280);
+		keys.linear(`${path}.mlp.c_fc`, 5120, 1280);
+		keys.linear(`${path}.mlp.c_proj`, 1280, 5120);
+	}
+	keys.norm(`${root}ln_final`, 1280);
+	keys.weight(`${root}text_projection`, [1280, 1280]);
+	keys.tensors.push({ name: `${root}logit_scale`, shape: [], spread: 0, mean: 4.6 });
+}
+
+/** @param {'sd15' | 'sdxl'} family @returns {Tensor[]} */
+export function checkpointTensors(family) {
+	const model = FAMILIES[family];
+	if (!model) throw new Error(`There is no family "${family}": sd15 or sdxl.`);
+	const keys = new Keys();
+	unet(keys, model);
+	vae(keys);
+	if (family === 'sd15') clipL(keys, 'cond_stage_model.transformer.text_model.');
+	else {
+		clipL(keys, 'conditioner.embedders.0.transformer.text_model.');
+		bigG(keys, 'conditioner.embedders.1.model.');
+	}
+	return keys.tensors;
+}
