@@ -81,3 +81,14 @@ export function float8ToFloats(source: Uint8Array): Float32Array {
 	});
 	return Float32Array.from(source, (b) => table[b] ?? 0);
 }
+
+/** Narrows floats to bfloat16. NaN stays NaN. */
+export function floatsToBfloats(source: Float32Array): Uint16Array {
+	const wide = new Uint32Array(source.buffer, source.byteOffset, source.length);
+	const out = new Uint16Array(source.length);
+	for (let i = 0; i < source.length; i++) {
+		const bits32 = wide[i] ?? 0;
+		out[i] = (bits32 & 0x7fffffff) > 0x7f800000 ? (bits32 >>> 16) | 0x40 : (bits32 + 0x7fff + ((bits32 >>> 16) & 1)) >>> 16;
+	}
+	return out;
+}
