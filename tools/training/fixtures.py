@@ -2,8 +2,6 @@
 
     python fixtures.py <mini.safetensors> <reference folder> <test/fixtures/training>
 
-optimizers.safetensors  three small tensors, 20 given gradients, the parameters after every step: torch.optim.AdamW and lion_pytorch (or the paper's update where that
-                        package is missing), with a cosine rate.
 gradients.safetensors   all LoRA gradients of one training step of the mini UNet in float64: frozen linear copier (rank 4) and trained network (rank 4, conv rank 4) with
                         non-zero up factors, two items with their own noise, timestep and weight. Factors and noise come from the same counter-based generator that
                         Utsushi uses (Philox 4x32-10), so only the gradients are stored.
@@ -55,56 +53,6 @@ def normal(seed, draw, shape):
     a, b, _, _ = philox((draw, 0, np.arange(n, dtype=np.uint64), 0), (seed & 0xFFFFFFFF, seed >> 32))
     u, v = (a.astype(np.float64) + 0.5) / 2 ** 32, (b.astype(np.float64) + 0.5) / 2 ** 32
     return (np.sqrt(-2 * np.log(u)) * np.sin(2 * np.pi * v)).reshape(shape)
-
-
-# ------------------------------------------------------------------- optimizers
-class PaperLion:
-    def __init__(self, p, betas, weight_decay):
-        self.p, self.b, self.wd, self.m, self.param_groups = p, betas, weight_decay, [torch.zeros_like(x) for x in p], [{"lr": 0.0}]
-
-    @torch.no_grad()
-    def step(self):
-        lr = self.param_groups[0]["lr"]
-        for p, m in zip(self.p, self.m):
-            p.mul_(1 - lr * self.wd)
-            p.sub_(lr * (self.b[0] * m + (1 - self.b[0]) * p.grad).sign())
-            m.mul_(self.b[1]).add_(p.grad, alpha=1 - self.b[1])
-
-
-def lion(p, betas, weight_decay):
-    try:
-        from lion_pytorch import Lion
-        return Lion(p, lr=1e-9, betas=betas, weight_decay=weight_decay)
-    except ImportError:
-        return PaperLion(p, betas, weight_decay)
-
-
-def optimizers(path):
-    g = torch.Generator().manual_seed(7)
-    shapes = {"a": (4, 10), "b": (7, 4), "c": (5, 3)}
-    start = {k: torch.randn(s, generator=g) for k, s in shapes.items()}
-    grads = {k: [torch.randn(s, generator=g) * 10.0 ** (-i % 4) for i in range(20)] for k, s in shapes.items()}
-    out = {f"start.{k}": v.numpy() for k, v in start.items()}
-    out |= {f"gradients.{k}": torch.stack(v).numpy() for k, v in grads.items()}
-    rates = [2e-3 * 0.5 * (1 + math.cos(math.pi * i / 20)) for i in range(20)]
-    out["rates"] = np.array(rates, np.float64).astype(np.float32)
-    for name, make in {
-        "adamw": lambda p: torch.optim.AdamW(p, lr=1e-9, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, foreach=False),
-        "lion": lambda p: lion(p, (0.9, 0.99), 0.0),
-        "lion-decay": lambda p: lion(p, (0.95, 0.98), 0.1),
-    }.items():
-        p = {k: torch.nn.Parameter(v.double() if name == "adamw" else v.clone()) for k, v in start.items()}
-        opt = make(list(p.values()))
-        steps = {k: [] for k in p}
-        for i in range(20):
-            for k in p:
-                p[k].grad = grads[k][i].to(p[k].dtype)
-            opt.param_groups[0]["lr"] = rates[i]
-            opt.step()
-            for k in p:
-                steps[k].append(p[k].detach().float().clone())
-        out |= {f"{name}.{k}": torch.stack(v).numpy() for k, v in steps.items()}
-    st.save(path, out, {"lion": type(lion([torch.nn.Parameter(torch.zeros(1))], (0.9, 0.99), 0.0)).__name__})
 
 
 # -------------------------------------------------------------------- gradients
@@ -176,7 +124,6 @@ def picture(ckpt, reference, folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     ckpt, reference, folder = sys.argv[1:4]
-    optimizers(os.path.join(folder, "optimizers.safetensors"))
     picture(ckpt, reference, folder)
     root = M.Root()
     export.load_into(root, ckpt)
