@@ -280,7 +280,7 @@ export class PlotSession {
 		let merged = this.#merges.get(id);
 		if (!merged) {
 			const parts = network.parts.map((one: CellPart) => ({ ...one, lora: this.#loraOf(one.sha256) }));
-			merged = await mergedLora(this.gpu, this.model, parts, network.dimension);
+			merged = await mergedLora(this.model, parts, network.dimension);
 			const [oldest] = this.#merges.keys();
 			if (oldest !== undefined && this.#merges.size >= MERGES_KEPT) this.#merges.delete(oldest);
 			this.#merges.set(id, merged);

@@ -70,10 +70,15 @@ export async function openMergeFile(name: string, source: ByteSource): Promise<M
 	const raw = await readLora(file);
 	if (raw.looksLike.family === null && raw.looksLike.title !== 'an unknown architecture') {
 		const title = raw.looksLike.title;
-		throw new LoraError('merge.architectures', name, `${name} was made for ${title}. Only LoRAs of Stable Diffusion 1.5, SDXL and the mini model can be used here.`, {
-			names: name,
-			titles: title
-		});
+		throw new LoraError(
+			'merge.architectures',
+			name,
+			`${name} was made for ${title}. Only LoRAs of Stable Diffusion 1.5, SDXL and the mini model can be used here.`,
+			{
+				names: name,
+				titles: title
+			}
+		);
 	}
 	const family = familyOf(raw);
 	const seen = new Map<string, string>();

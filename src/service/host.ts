@@ -17,6 +17,7 @@ import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
 import { adapterSummary, modelInfo } from './describe';
 import { keepRun, type Keep } from './keeping';
+import type { Lab, MergeRequest } from './lab';
 import type { Platform } from './platform';
 import type { PlotRequest, Plots } from './plot';
 import { PROTOCOL_VERSION, type ModelInfo, type ModelSource, type ReplyOf, type Request, type RunId, type SampleRequest, type TrainRequest } from './protocol';
@@ -29,6 +30,7 @@ class Host implements TrainerHost {
 	#model: OpenModel | undefined;
 	#models = 0;
 	#plots: Plots | undefined;
+	#lab: Lab | undefined;
 
 	constructor(private readonly platform: Platform) {}
 
@@ -67,12 +69,17 @@ class Host implements TrainerHost {
 				return this.#sample(request.run, request.request);
 			case 'plot':
 				return this.#plot(request.run, request.request);
+			case 'merge':
+				return this.#merge(request.run, request.request);
+			case 'compareLoras':
+				return this.#openLab().then((lab) => lab.compare(request.files));
 			case 'stop':
 				return this.#stop(request.run, request.save, request.pause);
 			case 'snapshot':
 				if (this.#runs.active?.run === request.run) this.#runs.active.control.snapshot();
 				return Promise.resolve(null);
 			case 'cancel':
+				this.#lab?.cancel(request.run);
 				return this.#stop(request.run, false);
 			case 'inspect':
 				return inspectFile(request.name, blobSource(request.blob));
@@ -250,6 +257,16 @@ class Host implements TrainerHost {
 	/** Gives back what the last plot left on the GPU for the next one. */
 	async #releasePlots(): Promise<void> {
 		await this.#plots?.release();
+	}
+
+	async #openLab(): Promise<Lab> {
+		const { Lab } = await import('./lab');
+		return (this.#lab ??= new Lab());
+	}
+
+	async #merge(run: RunId, request: MergeRequest): Promise<ReplyOf['merge']> {
+		const lab = await this.#openLab();
+		return lab.merge(run, request, (fraction) => this.#runs.emit(run, { type: 'state', state: 'preparing', detail: 'merge', fraction }));
 	}
 
 	/** Stopping what has ended already is no error: both may cross on the way. */

@@ -8,6 +8,7 @@ import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events'
 import type { RunInput } from '../jobs/inputs';
 import type { PlotOutcome } from '../jobs/plot';
 import type { SamplerKind, ModelFamily } from '../recipe/recipe';
+import type { ComparedLoras, LoraBytes, MergeOutcome, MergeRequest } from './lab';
 import type { PlotRequest } from './plot';
 
 export type { Keep } from './keeping';
@@ -83,6 +84,9 @@ export type Request =
 	| { type: 'sample'; run: RunId; request: SampleRequest }
 	/** Cells of a plot; replies when all are drawn, or with those that were when it was cancelled. */
 	| { type: 'plot'; run: RunId; request: PlotRequest }
+	/** Needs no open model. Progress comes as `state` events ('preparing', detail 'merge', fraction). */
+	| { type: 'merge'; run: RunId; request: MergeRequest }
+	| { type: 'compareLoras'; files: { name: string; bytes: LoraBytes }[] }
 	| { type: 'cancel'; run: RunId }
 	| { type: 'inspect'; name: string; blob: Blob };
 
@@ -96,6 +100,8 @@ export interface ReplyOf {
 	snapshot: null;
 	sample: Picture;
 	plot: PlotOutcome;
+	merge: MergeOutcome;
+	compareLoras: ComparedLoras;
 	cancel: null;
 	inspect: FileReport;
 }

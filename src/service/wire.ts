@@ -47,6 +47,7 @@ export function serve(host: TrainerHost, endpoint: Comlink.Endpoint): void {
 			const outcome = await toOutcome<AnyReply>(() => host.handle(request), request.type);
 			if (outcome.ok && isPicture(outcome.value) && outcome.value.data.buffer instanceof ArrayBuffer)
 				return Comlink.transfer(outcome, [outcome.value.data.buffer]);
+			if (outcome.ok && outcome.value !== null && 'file' in outcome.value) return Comlink.transfer(outcome, [outcome.value.file]);
 			return outcome;
 		},
 		subscribe(listener) {

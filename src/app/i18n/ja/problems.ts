@@ -3,6 +3,7 @@ import type { Problem } from '../../../service/protocol';
 import type { ProblemTexts } from '../problems';
 import { fileProblemsJa } from './file-problems';
 import { inputProblemsJa } from './input-problems';
+import { labProblemsJa } from './lab-problems';
 import { plotProblemsJa } from './plot-problems';
 import { queueProblemsJa } from './queue-problems';
 import { recipeProblemsJa } from './recipe-problems';
@@ -12,6 +13,7 @@ const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
 
 export const problemsJa: ProblemTexts = {
 	...fileProblemsJa,
+	...labProblemsJa,
 	...inputProblemsJa,
 	...plotProblemsJa,
 	...queueProblemsJa,
