@@ -3,13 +3,14 @@
  * what it wants. Nothing is opened or started here.
  */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import type { TrainCommand } from './train';
 import { SAMPLERS, type SamplerKind } from '../recipe/recipe';
 
 export type Command =
 	| { name: 'help'; topic?: CommandName }
 	| { name: 'version' }
 	| { name: 'serve'; port?: number; open: boolean }
-	| { name: 'train'; recipe: string; out: string; json: boolean }
+	| TrainCommand
 	| SampleCommand
 	| PlotCommand
 	| { name: 'inspect'; file: string; json: boolean }
@@ -52,7 +53,7 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 
 const OPTIONS: Record<CommandName, Options> = {
 	serve: { port: { type: 'string' }, open: { type: 'boolean' } },
-	train: { out: { type: 'string' }, json: { type: 'boolean' } },
+	train: { out: { type: 'string' }, resume: { type: 'string' }, sweep: { type: 'string', multiple: true }, json: { type: 'boolean' } },
 	sample: {
 		model: { type: 'string' },
 		lora: { type: 'string', multiple: true },
@@ -154,6 +155,23 @@ function sample(values: Values): SampleCommand {
 	};
 }
 
+function train(values: Values, recipes: string[]): TrainCommand {
+	const json = values.flag('json');
+	const resume = values.text('resume');
+	const sweeps = values.list('sweep').map((text) => {
+		const at = text.indexOf('=');
+		if (at <= 0 || at === text.length - 1)
+			throw new UsageError(`--sweep wants FIELD=VALUE,VALUE such as passes.difference.learningRate=5e-5,1e-4, not “${text}”.`);
+		return { field: text.slice(0, at), values: text.slice(at + 1) };
+	});
+	if (resume !== undefined) {
+		if (recipes.length > 0 || sweeps.length > 0) throw new UsageError('--resume goes on with what was interrupted; it takes no recipe and no --sweep.');
+		return { name: 'train', recipes, sweeps, out: resume, resume: true, json };
+	}
+	if (recipes.length === 0) throw new UsageError('RECIPE.json is missing.');
+	return { name: 'train', recipes, sweeps, out: values.required('out', 'the folder for the results'), resume: false, json };
+}
+
 function only(positionals: readonly string[], what: string): string {
 	const [first, second] = positionals;
 	if (first === undefined) throw new UsageError(`${what} is missing.`);
@@ -196,7 +214,7 @@ export function parseArguments(words: readonly string[]): Command {
 			return { name: 'serve', ...(port === undefined ? {} : { port }), open: values.flag('open') };
 		}
 		case 'train':
-			return { name: 'train', recipe: only(positionals, 'RECIPE.json'), out: values.required('out', 'the folder for the results'), json: values.flag('json') };
+			return train(values, positionals);
 		case 'sample':
 			none();
 			return sample(values);

@@ -4,7 +4,7 @@ import type { CommandName } from './arguments';
 const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your own GPU.
 
   utsushi serve [--port N] [--open]        the app on http://127.0.0.1:5757
-  utsushi train RECIPE.json --out DIR      two pictures in, a LoRA out
+  utsushi train RECIPE.json… --out DIR     two pictures in, a LoRA out
   utsushi sample --out F.png …             one picture from a model and LoRAs
   utsushi plot PLOT.json --out GRID.png    a labelled grid over strengths, seeds, LoRAs, prompts …
   utsushi inspect FILE                     what a .safetensors file holds
@@ -22,15 +22,20 @@ Serves the app on http://127.0.0.1, to this computer only, and prints the addres
 
   --port N   exactly this port, 0 for any free one (default: 5757, or a free one when that is taken)
   --open     open the address in the browser`,
-	train: `utsushi train RECIPE.json --out DIR [--json]
+	train: `utsushi train RECIPE.json… --out DIR [--sweep FIELD=VALUES]… [--json]
+utsushi train --resume DIR [--json]
 
 Trains both passes and writes the LoRA, previews and the strip of strengths into DIR. Nothing that is already there is overwritten.
 In the recipe, "path" of the model and of the pictures (PNG) is relative to the recipe's folder; { "bundled": "mini" } is the model
 that comes with Utsushi. Fields left out have the defaults of the model's family.
-Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once.
+Several recipes are trained one after the other; one that fails is reported, and the next starts.
+Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once. Either way, and after a crash or a power cut, --resume goes on
+from the last snapshot, and the result is the same as without the interruption.
 
-  --out DIR  folder for the results, made when missing
-  --json     one JSON event a line; pictures and files are written to DIR and named in the event`,
+  --out DIR     folder for the results, made when missing
+  --sweep F=V   trains once per value: --sweep passes.difference.learningRate=5e-5,1e-4; may be given several times
+  --resume DIR  goes on with what was interrupted in DIR
+  --json        one JSON event a line; pictures and files are written to DIR and named in the event`,
 	sample: `utsushi sample --out F.png [--model F] [--lora F:STRENGTH]… [--prompt TEXT] …
 
   --out F.png          the picture to write (an existing file is replaced)

@@ -78,6 +78,8 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 			return saved === undefined ? undefined : `Strength ${event.strength}, seed ${event.seed}: ${saved}`;
 		case 'warning':
 			return problemLine(event.problem);
+		case 'ratePoints':
+			return undefined;
 		case 'plotCell':
 			return saved === undefined ? undefined : `Cell ${event.index + 1}: ${saved}`;
 		case 'plotProgress':
@@ -93,6 +95,8 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 export interface Reporter {
 	event(message: EventMessage, saved?: string): void;
 	problem(problem: Problem): void;
+	/** A line of its own, for people. */
+	note(text: string): void;
 	/** Ends a line that is being rewritten. */
 	close(): void;
 }
@@ -127,6 +131,7 @@ export function textReporter(streams: Streams, now: () => number = Date.now): Re
 			line(text);
 		},
 		problem: (problem) => line(problemLine(problem)),
+		note: line,
 		close() {
 			if (live) streams.err('\n');
 			live = '';
@@ -156,6 +161,7 @@ export function jsonReporter(streams: Streams): Reporter {
 	return {
 		event: (message, saved) => line(eventJson(message, saved)),
 		problem: (problem) => line({ type: 'problem', problem }),
+		note: (text) => line({ type: 'note', text }),
 		close: () => undefined
 	};
 }

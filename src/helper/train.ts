@@ -1,26 +1,46 @@
-/** `utsushi train`: a recipe in, files in a folder out. Everything that can be wrong with the input is found before the GPU is opened. */
+/**
+ * `utsushi train`: recipes in, files in a folder out, one after the other. Everything that can be wrong with the input is found before the GPU is opened; what is
+ * interrupted goes on with `--resume`.
+ */
+import { dirname, join, resolve } from 'node:path';
 import { encodePng } from '../formats/png';
 import type { Picture, Problem, RunEvent } from '../jobs/events';
+import { errorProblem } from '../jobs/problem';
 import { parseRecipe } from '../recipe/schema';
+import { asProblem } from '../service/errors';
 import type { EventMessage, TrainerClient } from '../service/protocol';
+import { QueueRunner, sweepRecipes, sweepValues, type Job, type JobDraft, type JobOutcome, type JobReport, type Queue } from '../service/queue';
 import { openFolder, type Folder } from '../storage/node';
+import { folderSlots } from '../storage/snapshots/node';
+import { snapshotStore } from '../storage/snapshots/snapshots';
 import { EXIT, type Context, type ExitCode } from './exit';
-import { modelSource, withTrainer } from './trainer';
+import { InputError } from './inputError';
+import { isOpen, madeBefore, newNight, openNights, type NightFolder } from './nightFolder';
 import { jsonReporter, textReporter, type Reporter } from './output';
-import { loadRecipe, type LoadedRecipe } from './recipeFile';
+import { loadRecipe, loadRecipeValue, type LoadedRecipe } from './recipeFile';
+import { modelSource, withTrainer } from './trainer';
 
-const RUN = 'train';
+export interface TrainCommand {
+	name: 'train';
+	recipes: string[];
+	/** `passes.difference.learningRate=5e-5,1e-4`: every recipe once per value. */
+	sweeps: { field: string; values: string }[];
+	out: string;
+	/** Go on with what was interrupted in `out`. */
+	resume: boolean;
+	json: boolean;
+}
 
 function signed(strength: number): string {
 	return `${strength < 0 ? '-' : '+'}${Math.abs(strength).toFixed(2)}`;
 }
 
-/** Writes what an event carries; the name it got, or undefined for events without content. */
-async function keep(event: RunEvent, folder: Folder, name: string): Promise<string | undefined> {
-	const png = (label: string, picture: Picture): Promise<string> => folder.write(`${name}-${label}.png`, encodePng(picture));
+/** The file an event brings, by the name it should get. */
+function contentOf(event: RunEvent, name: string): { name: string; bytes: () => Uint8Array } | undefined {
+	const png = (label: string, picture: Picture) => ({ name: `${name}-${label}.png`, bytes: () => encodePng(picture) });
 	switch (event.type) {
 		case 'file':
-			return folder.write(event.name, new Uint8Array(event.bytes));
+			return { name: event.name, bytes: () => new Uint8Array(event.bytes) };
 		case 'preview':
 			return png(`preview-${event.pass}-step${String(event.step).padStart(6, '0')}-seed${event.seed}`, event.picture);
 		case 'stripCell':
@@ -36,68 +56,189 @@ function onlyHere({ recipe, warnings }: LoadedRecipe): Problem[] {
 	return warnings.filter(({ code, where }) => !known.has(`${code} ${where}`));
 }
 
-interface Ended {
-	outcome: 'done' | 'stopped' | 'failed';
-	/** A file could not be written. */
-	unsaved: boolean;
-}
-
-/** Follows the run to its end; events are handled one after the other, in order. */
-function follow(client: TrainerClient, folder: Folder, name: string, reporter: Reporter): Promise<Ended> {
-	return new Promise((resolve, reject) => {
-		let queue = Promise.resolve();
-		let unsaved = false;
-		const handle = async (message: EventMessage): Promise<void> => {
-			let saved: string | undefined;
-			try {
-				saved = await keep(message.event, folder, name);
-			} catch (error) {
-				// The run goes on: one picture that found no room is no reason to lose the rest. The exit code tells.
-				unsaved = true;
-				reporter.problem({ level: 'error', code: 'storage.failed', where: name, values: {}, message: error instanceof Error ? error.message : String(error) });
-			}
-			reporter.event(message, saved);
-			if (message.event.type === 'ended') {
-				unsubscribe();
-				resolve({ outcome: message.event.outcome, unsaved });
-			}
+/** All recipes with their values swept, every file they name checked. @throws InputError */
+async function draftsOf(command: TrainCommand, context: Context, reporter: Reporter): Promise<JobDraft[]> {
+	const drafts: JobDraft[] = [];
+	for (const path of command.recipes) {
+		const loaded = await loadRecipe(path, context.installation);
+		for (const warning of onlyHere(loaded)) reporter.problem(warning);
+		let recipes = [loaded.recipe];
+		for (const { field, values } of command.sweeps) {
+			const swept = recipes.map((recipe) => sweepRecipes(recipe, field, sweepValues(values)));
+			const problems = swept.flatMap((sweep) => sweep.problems);
+			if (problems.length > 0) throw new InputError(problems);
+			recipes = swept.flatMap((sweep) => sweep.recipes);
+		}
+		const input: JobDraft['input'] = {
+			model: { kind: 'file', name: loaded.recipe.model.name, key: loaded.modelFile },
+			content: { folder: dirname(resolve(path)) }
 		};
-		const unsubscribe = client.subscribe((message) => {
-			if (message.run !== RUN) return;
-			queue = queue.then(() => handle(message)).catch(reject);
-		});
-	});
+		drafts.push(...recipes.map((recipe) => ({ id: crypto.randomUUID(), recipe, input })));
+	}
+	return drafts;
 }
 
-async function run(client: TrainerClient, loaded: LoadedRecipe, folder: Folder, reporter: Reporter, context: Context): Promise<ExitCode> {
-	const { recipe, original, target } = loaded;
-	const { modelId } = await client.request({ type: 'openModel', source: await modelSource(loaded.modelFile) });
-	const ended = follow(client, folder, recipe.name, reporter);
-	let interrupted = false;
-	const stop = (): void => void client.request({ type: 'stop', run: RUN, save: true }).catch(() => undefined);
-	// A second Ctrl-C never gets here: it ends the process.
-	const release = context.onInterrupt(() => {
-		interrupted = true;
-		context.streams.err('\nStopping after this step and saving; Ctrl-C again leaves at once.\n');
-		stop();
-	});
-	try {
-		await client.request({ type: 'train', run: RUN, request: { recipe, modelId, original, target } });
-		if (interrupted) stop(); // it came before there was a run to stop
-		const { outcome, unsaved } = await ended;
-		return outcome === 'failed' || unsaved ? EXIT.failed : EXIT.done;
-	} finally {
-		release();
+/** What the paths of a job's recipe are relative to. */
+function folderOf({ input: { content } }: Job): string {
+	return typeof content === 'object' && content !== null && 'folder' in content && typeof content.folder === 'string' ? content.folder : '.';
+}
+
+class Night {
+	/** A file could not be written. */
+	unsaved = false;
+	#model: { file: string; id: string } | undefined;
+	#run = '';
+	#runs = 0;
+	readonly #store;
+
+	constructor(
+		private readonly client: TrainerClient,
+		private readonly folder: Folder,
+		private readonly night: NightFolder,
+		private readonly reporter: Reporter,
+		private readonly context: Context
+	) {
+		this.#store = snapshotStore(folderSlots(night.snapshots));
+	}
+
+	async go(begin: (runner: QueueRunner) => void): Promise<Queue> {
+		const { night, context, reporter } = this;
+		const runner = await QueueRunner.open({
+			load: () => night.load(),
+			save: (queue) => night.save(queue),
+			run: (job, report) => this.#job(runner.queue, job, report),
+			end: () => this.#stop(),
+			settled: (job) => this.#store.remove(job.id),
+			forget: () => Promise.resolve(),
+			unsaved: (error) => reporter.problem(asProblem(error, 'queue')),
+			failed: (error) => asProblem(error, 'queue'),
+			now: Date.now
+		});
+		// A second Ctrl-C never gets here: it ends the process.
+		const release = context.onInterrupt(() => {
+			context.streams.err('\nStopping after this step and saving; Ctrl-C again leaves at once.\n');
+			void runner.end('pause', true);
+		});
+		try {
+			begin(runner);
+			runner.dispatch({ type: 'go' });
+			await runner.idle();
+		} finally {
+			release();
+		}
+		await night.close(runner.queue);
+		return runner.queue;
+	}
+
+	async #stop(): Promise<void> {
+		await this.client.request({ type: 'stop', run: this.#run, save: true }).catch(() => undefined);
+	}
+
+	async #job(queue: Queue, job: Job, report: (report: JobReport) => void): Promise<JobOutcome> {
+		const { client, reporter, context } = this;
+		this.#run = `train-${++this.#runs}`;
+		if (queue.jobs.length > 1) reporter.note(`Job ${queue.jobs.findIndex(({ id }) => id === job.id) + 1} of ${queue.jobs.length}: ${job.recipe.name}`);
+		try {
+			const { modelFile, recipe, warnings, ...inputs } = await loadRecipeValue(job.recipe, folderOf(job), context.installation);
+			void warnings; // said when the job was made
+			if (this.#model?.file !== modelFile) {
+				const { modelId } = await client.request({ type: 'openModel', source: await modelSource(modelFile) });
+				this.#model = { file: modelFile, id: modelId };
+			}
+			const ended = this.#follow(job, report);
+			await client.request({
+				type: 'train',
+				run: this.#run,
+				request: { ...inputs, recipe, modelId: this.#model.id },
+				keep: { job: job.id, resume: job.attempts > 1 }
+			});
+			if (!queue.going) await this.#stop(); // Ctrl-C came before there was a run to stop
+			return await ended;
+		} catch (error) {
+			// A lost device takes the model with it.
+			this.#model = undefined;
+			const problems = error instanceof InputError ? error.problems : [asProblem(error, job.recipe.name)];
+			for (const problem of problems) reporter.problem(problem);
+			return { kind: 'failed', problem: problems[0] ?? errorProblem('internal', 'train', 'The job could not be started.') };
+		}
+	}
+
+	/** Follows a run to its end; events are handled one after the other, in order. */
+	#follow(job: Job, report: (report: JobReport) => void): Promise<JobOutcome> {
+		const { client, reporter } = this;
+		const run = this.#run;
+		return new Promise((done, reject) => {
+			let handling = Promise.resolve();
+			let resumed = false;
+			const handle = async (message: EventMessage): Promise<void> => {
+				const { event } = message;
+				if (event.type === 'resumed') resumed = true;
+				let saved: string | undefined;
+				try {
+					saved = await this.#keep(event, job, resumed);
+				} catch (error) {
+					// The run goes on: one picture that found no room is no reason to lose the rest. The exit code tells.
+					this.unsaved = true;
+					const text = error instanceof Error ? error.message : String(error);
+					reporter.problem(errorProblem('storage.failed', job.recipe.name, text));
+				}
+				if (event.type === 'file' && saved !== undefined) report({ type: 'file', id: job.id, name: saved });
+				if (event.type === 'snapshot') report({ type: 'snapshot', id: job.id, pass: event.pass, step: event.step });
+				reporter.event(message, saved);
+				if (event.type !== 'ended') return;
+				unsubscribe();
+				if (event.outcome !== 'failed') return done({ kind: event.outcome });
+				if (event.problem?.code.startsWith('gpu.')) this.#model = undefined;
+				done({ kind: 'failed', problem: event.problem ?? errorProblem('internal', 'run', 'The run failed.') });
+			};
+			const unsubscribe = client.subscribe((message) => {
+				if (message.run === run) handling = handling.then(() => handle(message)).catch(reject);
+			});
+		});
+	}
+
+	/** Writes what an event brings; after a resumption only what is not there yet. */
+	async #keep(event: RunEvent, job: Job, resumed: boolean): Promise<string | undefined> {
+		const content = contentOf(event, job.recipe.name);
+		if (!content) return undefined;
+		const there = resumed && job.started !== null ? await madeBefore(this.folder.path, content.name, job.started) : undefined;
+		return there ?? this.folder.write(content.name, content.bytes());
 	}
 }
 
-export async function train(command: { recipe: string; out: string; json: boolean }, context: Context): Promise<ExitCode> {
+function exitOf(queue: Queue, unsaved: boolean): ExitCode {
+	return unsaved || queue.jobs.some(({ state }) => state === 'failed') ? EXIT.failed : EXIT.done;
+}
+
+export async function train(command: TrainCommand, context: Context): Promise<ExitCode> {
 	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
-	const loaded = await loadRecipe(command.recipe, context.installation);
-	for (const warning of onlyHere(loaded)) reporter.problem(warning);
-	const folder = await openFolder(command.out);
+	const run = async (folder: Folder, night: NightFolder, begin: (runner: QueueRunner) => void): Promise<ExitCode> =>
+		withTrainer(async (client) => {
+			const work = new Night(client, folder, night, reporter, context);
+			const queue = await work.go(begin);
+			if (queue.jobs.some(isOpen)) context.streams.err(`To go on where it stopped: utsushi train --resume ${command.out}\n`);
+			return exitOf(queue, work.unsaved);
+		}, night.snapshots);
 	try {
-		return await withTrainer((client) => run(client, loaded, folder, reporter, context));
+		if (!command.resume) {
+			const drafts = await draftsOf(command, context, reporter);
+			const folder = await openFolder(command.out);
+			return await run(folder, newNight(command.out), (runner) => runner.dispatch({ type: 'add', jobs: drafts, time: Date.now() }));
+		}
+		const nights = await openNights(command.out);
+		if (nights.length === 0) {
+			const message = `There is nothing to go on with in ${command.out}: no training was interrupted there (looked for ${join(command.out, '.utsushi')}).`;
+			throw new InputError([errorProblem('path.nothingToResume', 'resume', message, { path: command.out })]);
+		}
+		const folder = await openFolder(command.out);
+		let exit: ExitCode = EXIT.done;
+		for (const night of nights) {
+			const code = await run(folder, night, (runner) => {
+				for (const { id, state } of runner.queue.jobs) if (state === 'failed') runner.dispatch({ type: 'retry', id });
+			});
+			if (code !== EXIT.done) exit = code;
+		}
+		return exit;
 	} finally {
 		reporter.close();
 	}

@@ -4,6 +4,8 @@ import { openFileAsBlob } from '../formats/node';
 import { createHost } from '../service/host';
 import { createInProcessClient } from '../service/inProcess';
 import type { ModelSource, TrainerClient } from '../service/protocol';
+import { folderSlots } from '../storage/snapshots/node';
+import { snapshotStore } from '../storage/snapshots/snapshots';
 import { nodePlatform } from './platform';
 import { fileSize } from './recipeFile';
 
@@ -13,8 +15,10 @@ export async function modelSource(file: string): Promise<ModelSource> {
 	return { kind: 'file', name: basename(file), blob: await openFileAsBlob(file) };
 }
 
-export async function withTrainer<T>(work: (client: TrainerClient) => Promise<T>): Promise<T> {
-	const host = createHost(nodePlatform());
+/** @param snapshots folder for the snapshots of trainings; absent: none are taken */
+export async function withTrainer<T>(work: (client: TrainerClient) => Promise<T>, snapshots?: string): Promise<T> {
+	const platform = nodePlatform();
+	const host = createHost(snapshots === undefined ? platform : { ...platform, openSnapshots: () => Promise.resolve(snapshotStore(folderSlots(snapshots))) });
 	try {
 		return await work(createInProcessClient(host));
 	} finally {
