@@ -35,6 +35,8 @@ export type RunEvent =
 	| { type: 'snapshot'; pass: PassName; step: number; bytes: number; milliseconds: number }
 	/** The run goes on behind `step` of `pass`; `curves` are what was trained before. */
 	| { type: 'resumed'; pass: PassName; step: number; curves: Partial<Record<PassName, TrainedCurve>> }
+	/** Of the learning-rate finder: all points so far, loss by what a network that does nothing has. */
+	| { type: 'ratePoints'; points: { rate: number; ratio: number }[] }
 	/** `index`: of the request's cells. */
 	| { type: 'plotCell'; index: number; picture: Picture }
 	/** Cells handed out; `fraction` counts steps of cells under way too. */

@@ -11,7 +11,7 @@ import { trainingSizes } from '../jobs/inputs';
 import { checkRun, runRecipe } from '../jobs/runner';
 import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
-import type { Problem } from '../jobs/events';
+import type { PassName, Problem } from '../jobs/events';
 import { parseRecipe } from '../recipe/schema';
 import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
@@ -67,6 +67,8 @@ class Host implements TrainerHost {
 				return this.#train(request.run, request.request, request.keep);
 			case 'sample':
 				return this.#sample(request.run, request.request);
+			case 'findRate':
+				return this.#findRate(request.run, request.request, request.pass);
 			case 'plot':
 				return this.#plot(request.run, request.request);
 			case 'merge':
@@ -230,6 +232,29 @@ class Host implements TrainerHost {
 			const cancelled = cause instanceof Cancelled;
 			const found = cancelled ? errorProblem('run.cancelled', run, 'The drawing was stopped.') : asProblem(cause, 'sample');
 			this.#runs.end(active, cancelled ? { type: 'ended', outcome: 'stopped' } : { type: 'ended', outcome: 'failed', problem: found });
+			throw new ServiceError(found, { cause });
+		}
+	}
+
+	async #findRate(run: RunId, given: TrainRequest, pass: PassName): Promise<ReplyOf['findRate']> {
+		this.#runs.refuseIfBusy();
+		const { problems, model, request } = this.#check(given);
+		const error = problems.find(({ level }) => level === 'error');
+		if (error) throw new ServiceError(error);
+		const [gpu, { findRate }] = await Promise.all([this.#openGpu(), import('../jobs/finder')]);
+		await this.#releasePlots();
+		estimateRun(gpu, model, request.recipe, trainingSizes(request)); // refuses what this GPU cannot run
+		const active = this.#runs.begin(run, 'train');
+		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
+		try {
+			const advice = await this.#unlessLost(gpu, findRate(request, pass, environment));
+			this.#runs.end(active, { type: 'ended', outcome: active.control.request === null ? 'done' : 'stopped' });
+			return advice ?? null;
+		} catch (cause) {
+			const cancelled = cause instanceof Cancelled;
+			const found = asProblem(cause, 'finder');
+			this.#runs.end(active, cancelled ? { type: 'ended', outcome: 'stopped' } : { type: 'ended', outcome: 'failed', problem: found });
+			if (cancelled) return null;
 			throw new ServiceError(found, { cause });
 		}
 	}

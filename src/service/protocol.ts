@@ -4,15 +4,18 @@
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
 import type { Keep } from './keeping';
-import type { MemoryEstimate, Picture, Problem, RunEvent } from '../jobs/events';
+import type { MemoryEstimate, PassName, Picture, Problem, RunEvent } from '../jobs/events';
 import type { RunInput } from '../jobs/inputs';
 import type { PlotOutcome } from '../jobs/plot';
 import type { SamplerKind, ModelFamily } from '../recipe/recipe';
+import type { RateAdvice } from '../training/finder';
 import type { ComparedLoras, LoraBytes, MergeOutcome, MergeRequest } from './lab';
 import type { PlotRequest } from './plot';
 
 export type { Keep } from './keeping';
 export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
+
+export type { RateAdvice, RatePoint } from '../training/finder';
 
 export const PROTOCOL_VERSION = 1;
 
@@ -82,6 +85,8 @@ export type Request =
 	/** Takes a snapshot after the current step. */
 	| { type: 'snapshot'; run: RunId }
 	| { type: 'sample'; run: RunId; request: SampleRequest }
+	/** The learning-rate finder for one pass of the recipe: a short ramp whose points come as `ratePoints` events. null: cancelled before it could say anything. */
+	| { type: 'findRate'; run: RunId; request: TrainRequest; pass: PassName }
 	/** Cells of a plot; replies when all are drawn, or with those that were when it was cancelled. */
 	| { type: 'plot'; run: RunId; request: PlotRequest }
 	/** Needs no open model. Progress comes as `state` events ('preparing', detail 'merge', fraction). */
@@ -99,6 +104,7 @@ export interface ReplyOf {
 	stop: null;
 	snapshot: null;
 	sample: Picture;
+	findRate: RateAdvice | null;
 	plot: PlotOutcome;
 	merge: MergeOutcome;
 	compareLoras: ComparedLoras;

@@ -147,4 +147,5 @@ def main():
             json.dump(recorder.runs, f, separators=(",", ":"))
 
 
-main()
+if __name__ == "__main__":
+    main()
