@@ -9,21 +9,22 @@ import { FormatError } from '../formats/error';
 import { decodePng } from '../formats/png';
 import type { Picture, Problem } from '../jobs/events';
 import { errorProblem, warningProblem } from '../jobs/problem';
-import type { ImageRef, Recipe } from '../recipe/recipe';
+import type { RunInput } from '../jobs/inputs';
+import type { FileRef, ImageRef } from '../recipe/recipe';
 import { parseRecipe } from '../recipe/schema';
 import { asProblem } from '../service/errors';
 import { InputError } from './inputError';
 import type { Installation } from './installation';
+import { readFolder } from './recipeInputs';
 
 /** No picture that can be trained on is larger as a file; keeps a wrong path from filling the memory. */
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
 const MAX_RECIPE_BYTES = 2 ** 20;
+const MAX_LORA_BYTES = 2 ** 31;
 
-export interface LoadedRecipe {
-	recipe: Recipe;
+/** The recipe with what its mode trains on. */
+export interface LoadedRecipe extends RunInput {
 	modelFile: string;
-	original: Picture;
-	target: Picture;
 	warnings: Problem[];
 }
 
@@ -124,8 +125,35 @@ export async function loadRecipeValue(value: unknown, folder: string, installati
 		await fileSize(file, 'model');
 		return file;
 	});
-	const original = await picture(recipe.images.original, 'images.original');
-	const target = await picture(recipe.images.target, 'images.target');
-	if (problems.length > 0 || modelFile === undefined || !original || !target) throw new InputError([...problems, ...warnings]);
-	return { recipe, modelFile, original, target, warnings };
+	const lora = (ref: FileRef | null, where: string): Promise<ArrayBuffer | undefined> =>
+		attempt(async () => {
+			if (!ref) return undefined;
+			const path = place(ref, where, (name) => name);
+			const bytes = await readSmall(path, where, MAX_LORA_BYTES);
+			if (ref.sha256 !== undefined && createHash('sha256').update(bytes).digest('hex') !== ref.sha256)
+				warnings.push(warningProblem('file.changed', where, `${path} (${where}) is not the file the recipe was made with: its SHA-256 differs.`, { path }));
+			return bytes.slice().buffer;
+		});
+
+	const { mode, dataset, copier } = recipe;
+	const usesPair = mode === 'difference' || mode === 'addift';
+	const input: RunInput = {
+		recipe,
+		original: usesPair ? await picture(recipe.images.original, 'images.original') : undefined,
+		target: usesPair ? await picture(recipe.images.target, 'images.target') : undefined,
+		mask: usesPair && recipe.mask ? await picture(recipe.mask, 'mask') : undefined,
+		pictures:
+			mode === 'lora' || mode === 'multiAddift'
+				? await attempt(async () =>
+						readFolder(
+							place(dataset.folder ?? {}, 'dataset.folder', (name) => name),
+							warnings
+						)
+					)
+				: undefined,
+		copier: mode === 'difference' && copier.use === 'file' ? await lora(copier.file, 'copier.file') : undefined,
+		start: await lora(recipe.resumeFrom, 'resumeFrom')
+	};
+	if (problems.length > 0 || modelFile === undefined) throw new InputError([...problems, ...warnings]);
+	return { ...input, modelFile, warnings };
 }

@@ -23,6 +23,10 @@ export const inputProblemsJa: ProblemTexts = {
 		`名前の終わりが「${at(v, 'suffix')}」の相手がいる画像がありません（X.png と X${at(v, 'suffix')}.png）。名前か目印を直してください。`,
 	'dataset.tooSmall': () => 'どの画像も揃える大きさより小さく、拡大しない設定です。拡大を許すか、解像度を下げてください。',
 	'dataset.manySizes': (v) => `画像の大きさが ${at(v, 'sizes')} 種類あり、それぞれGPUメモリを使います。刻みを大きくするか縦横比の上限を下げると減ります。`,
+	'dataset.tooMany': (v) => `フォルダーに画像が ${at(v, 'count')} 枚あり、上限の ${at(v, 'limit')} 枚を超えています。フォルダーが正しいか確かめてください。`,
+	'dataset.notPng': (v) => `${at(v, 'name')} は使われません。コマンドラインで読めるのはPNGだけなので、PNGで保存し直してください。`,
+	'path.notFolder': (v) => `${at(v, 'path')} はフォルダーではなくファイルです。フォルダーを指定してください。`,
+	'file.changed': (v) => `${at(v, 'path')} はレシピを作ったときのファイルと中身が違います。`,
 	'blocks.textEncoder': () =>
 		'テキストエンコーダー（ブロックBASE）の学習にはまだ対応していません。BASEを外してください。キャプションはUNetだけでも学習できます。'
 };
