@@ -151,3 +151,26 @@ export function defaultOptimizer(kind: unknown): OptimizerSettings {
 	const known = OPTIMIZER_KINDS.find((name) => name === kind) ?? 'lion';
 	return { ...DEFAULTS[known] };
 }
+
+/** Bytes an optimizer remembers for each number it trains, row and column means (Adafactor, CAME) aside. */
+export function rememberedBytes(settings: OptimizerSettings): number {
+	const each = 'stateBits' in settings && settings.stateBits === 8 ? 1 : 4;
+	switch (settings.kind) {
+		case 'adafactor':
+			return settings.beta1 > 0 ? 4 : 0;
+		case 'lion':
+		case 'sgdNesterov':
+		case 'tiger':
+		case 'came':
+			return each;
+		case 'adamw':
+		case 'adam':
+		case 'dAdaptLion':
+		case 'scheduleFreeAdamW':
+			return 2 * each;
+		case 'dAdaptAdam':
+			return 12;
+		case 'prodigy':
+			return 16;
+	}
+}

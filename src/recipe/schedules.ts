@@ -1,5 +1,5 @@
 /**
- * Every schedule of the learning rate: settings as a discriminated union, their ranges and their defaults. The formulas are in `training/schedule.ts`.
+ * Every schedule of the learning rate: settings as a discriminated union, their ranges and their defaults. The formulas are in `rates.ts`.
  *
  * Rules
  * - Each has `warmup`: steps of linear rise from 0 to where the schedule starts; the schedule itself then runs over the steps that are left.

@@ -9,7 +9,7 @@
  */
 import type { PassSettings } from '../recipe/recipe';
 import type { ScheduleSettings } from '../recipe/schedules';
-import { learningRateAt } from './schedule';
+import { learningRateAt } from '../recipe/rates';
 
 type Plateau = Extract<ScheduleSettings, { kind: 'plateau' }>;
 

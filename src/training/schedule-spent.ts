@@ -1,6 +1,6 @@
 /** How much of a pass's learning rate is spent: the sum of the rates of the steps made, as a share of the sum of all. What can still be learnt goes with what is left. */
 import type { PassSettings } from '../recipe/recipe';
-import { learningRateAt } from './schedule';
+import { learningRateAt } from '../recipe/rates';
 
 /** Computed once; the function takes steps done, 0 … iterations, and grows from 0 to 1. */
 export function rateSpent({ learningRate, iterations, schedule }: Pick<PassSettings, 'learningRate' | 'iterations' | 'schedule'>): (step: number) => number {

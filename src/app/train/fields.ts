@@ -54,12 +54,10 @@ export const MORE_FIELDS: readonly NumberField[] = [
 		read: (p) => p.convAlpha,
 		hint: (p, _family, t) => (p.convRank === 0 || p.convAlpha === p.convRank ? null : t.recipe.hints.scale(short(alphaScale(p.convAlpha, p.convRank))))
 	},
-	{ key: 'warmup', path: 'schedule.warmup', read: (p) => p.schedule.warmup },
 	{ key: 'seed', path: 'seed', read: (p) => p.seed },
 	{ key: 'minSnrGamma', path: 'minSnrGamma', read: (p) => p.minSnrGamma },
 	{ key: 'timestepMin', path: 'timesteps.min', read: (p) => p.timesteps.min },
-	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max },
-	{ key: 'weightDecay', path: 'optimizer.weightDecay', read: (p) => p.optimizer.weightDecay }
+	{ key: 'timestepMax', path: 'timesteps.max', read: (p) => p.timesteps.max }
 ];
 
 /** What was typed, as the schema wants it: a number where it is one, else the text itself (which the schema then refuses by name). */

@@ -13,7 +13,7 @@ import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
 import { createOptimizer } from '../../../src/kernels/optimizer';
 import { dynamicCodes } from '../../../src/kernels/optimizer-codes';
 import type { OptimizerSettings } from '../../../src/recipe/optimizers';
-import { learningRateAt } from '../../../src/training/schedule';
+import { learningRateAt } from '../../../src/recipe/rates';
 import { openTestGpu } from '../harness';
 
 const STEPS = 50;

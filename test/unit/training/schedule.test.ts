@@ -3,7 +3,7 @@ import { alphaBar } from '../../../src/diffusion/schedule';
 import { LossScaler, FIRST_SCALE } from '../../../src/training/loss-scale';
 import { atTimesteps, drawStep } from '../../../src/training/noising';
 import { ProgressMeter } from '../../../src/training/progress';
-import { learningRateAt } from '../../../src/training/schedule';
+import { learningRateAt } from '../../../src/recipe/rates';
 
 describe('learning rate', () => {
 	it.each([

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { defaultSchedule, SCHEDULE_KINDS } from '../../../src/recipe/schedules';
 import type { ScheduleSettings } from '../../../src/recipe/schedules';
 import { Rates } from '../../../src/training/plateau';
-import { learningRateAt } from '../../../src/training/schedule';
+import { learningRateAt } from '../../../src/recipe/rates';
 import reference from '../../fixtures/training/schedules.json';
 
 interface Plateau {

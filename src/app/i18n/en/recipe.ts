@@ -19,9 +19,8 @@ export const recipe = {
 		iterations: { label: 'Iterations', hint: 'A larger rank needs more steps for the same effect; too many overdo it.' },
 		learningRate: { label: 'Learning rate', hint: 'How far each step goes. Too high collapses, too low changes nothing visible.' },
 		batch: { label: 'Batch', hint: 'Noises per step. A larger one is steadier, slower, takes more memory, and stands a higher rate.' },
-		optimizer: { label: 'Optimizer', hint: 'AdamW: fewest side effects, most memory. Lion: less memory, wants a rate 3–10 times lower.' },
-		schedule: { label: 'Schedule', hint: 'Cosine lets the rate fall to 0 so that the end is calm; constant keeps it.' },
-		warmup: { label: 'Warm-up', hint: 'Steps in which the rate rises from 0. 0: off.' },
+		optimizer: { label: 'Optimizer', hint: 'How gradients become steps. Each wants a rate of its own.' },
+		schedule: { label: 'Schedule', hint: 'How the learning rate moves over the run; cosine falls to 0 so that the end is calm.' },
 		convRank: { label: 'Conv rank', hint: 'Rank of the 3×3 convolutions. 0: they are left alone, the file stays small.' },
 		convAlpha: { label: 'Conv alpha', hint: 'Like alpha, for the convolutions.' },
 		seed: { label: 'Seed', hint: 'The same seed and settings give the same LoRA on the same GPU. −1: drawn at the start.' },
@@ -29,9 +28,6 @@ export const recipe = {
 		timestepMin: { label: 'Timesteps from', hint: 'Low timesteps decide details, high ones the layout.' },
 		timestepMax: { label: 'Timesteps to', hint: 'The end is not included; 1000 is everything.' },
 		loss: { label: 'Loss', hint: 'MSE is usual; L1 and smooth L1 care less about single large errors.' },
-		beta1: { label: 'β1', hint: 'How long the direction is remembered.' },
-		beta2: { label: 'β2', hint: 'How long its size is remembered.' },
-		weightDecay: { label: 'Weight decay', hint: 'Pulls the factors towards 0 at every step.' },
 		blocks: { label: 'Blocks', hint: 'Which parts of the UNet take part. Fewer blocks aim better and have less effect.' }
 	},
 	hints: {

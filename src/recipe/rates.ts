@@ -3,9 +3,9 @@
  *   k < w: shape(0) · k / w;  else shape(k − w) over the N − w steps that are left.
  * Exactly N steps are made, so the last one still learns a little.
  * Sources: diffusers' `get_scheduler` (constant, linear, cosine, cosineRestarts, polynomial, piecewise) and torch.optim.lr_scheduler (all others), which TrainTrain uses.
- * `plateau` needs the losses: `plateau.ts`; here it is what it is while no loss stalls.
+ * `plateau` needs the losses: `training/plateau.ts`; here it is what it is while no loss stalls.
  */
-import type { ScheduleSettings } from '../recipe/schedules';
+import type { ScheduleSettings } from './schedules';
 
 /** @param k 0-based; beyond the iterations the schedule's end is held or its formula goes on */
 export function learningRateAt(k: number, rate: number, iterations: number, schedule: ScheduleSettings): number {
