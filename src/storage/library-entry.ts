@@ -19,7 +19,7 @@ export interface LoraParent {
 	name: string;
 	ratio: number;
 	/** Factor per block where they differ. */
-	blocks?: Record<string, number>;
+	blocks?: Partial<Record<string, number>>;
 	/** Of its file. */
 	sha256?: string;
 	/** Its place in this library at that time. */

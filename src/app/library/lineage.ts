@@ -24,7 +24,8 @@ function find(parent: LoraParent, child: LibraryEntry, entries: readonly Library
 	const others = entries.filter(({ id }) => id !== child.id);
 	return (
 		others.find(({ id }) => id === parent.id) ??
-		others.find(({ sha256 }) => sha256 !== '' && sha256 === parent.sha256) ??
+		// Of the whole file in entries of this library, of its weights in metadata.
+		others.find(({ sha256, metadata }) => parent.sha256 !== undefined && [sha256, metadata['sshs_model_hash']].includes(parent.sha256)) ??
 		// A name alone says little: a parent with a known file is not another file of that name.
 		(parent.sha256 === undefined && parent.id === undefined ? others.find(({ name }) => stem(name) === stem(parent.name)) : undefined) ??
 		null
