@@ -3,6 +3,16 @@
  * what it wants. Nothing is opened or started here.
  */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import {
+	extractCommand,
+	LAB_OPTIONS,
+	mergeCommand,
+	resizeCommand,
+	type ExtractCommand,
+	type Given,
+	type MergeCommand,
+	type ResizeCommand
+} from './labArguments';
 import type { TrainCommand } from './train';
 import { SAMPLERS, type SamplerKind } from '../recipe/recipe';
 
@@ -13,6 +23,9 @@ export type Command =
 	| TrainCommand
 	| SampleCommand
 	| PlotCommand
+	| MergeCommand
+	| ResizeCommand
+	| ExtractCommand
 	| { name: 'inspect'; file: string; json: boolean }
 	| { name: 'bench'; json: boolean; f32: boolean };
 
@@ -41,7 +54,7 @@ export interface PlotCommand {
 	json: boolean;
 }
 
-export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'inspect', 'bench'] as const;
+export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'inspect', 'bench'] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
 /** Wrong use of the command line; exit code 2. */
@@ -67,6 +80,7 @@ const OPTIONS: Record<CommandName, Options> = {
 		out: { type: 'string' }
 	},
 	plot: { out: { type: 'string' }, cells: { type: 'string' }, json: { type: 'boolean' } },
+	...LAB_OPTIONS,
 	inspect: { json: { type: 'boolean' } },
 	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' } }
 };
@@ -83,9 +97,12 @@ function joinNegativeNumbers(words: readonly string[]): string[] {
 	return joined;
 }
 
-class Values {
+class Values implements Given {
 	constructor(private readonly given: Readonly<Record<string, unknown>>) {}
 
+	fail(message: string): never {
+		throw new UsageError(message);
+	}
 	flag(name: string): boolean {
 		return this.given[name] === true;
 	}
@@ -223,6 +240,12 @@ export function parseArguments(words: readonly string[]): Command {
 			const out = values.required('out', 'the PNG file for the grid');
 			return { name: 'plot', plot: only(positionals, 'PLOT.json'), out, ...(cells === undefined ? {} : { cells }), json: values.flag('json') };
 		}
+		case 'merge':
+			return mergeCommand(values, positionals);
+		case 'resize':
+			return resizeCommand(values, positionals);
+		case 'extract':
+			return extractCommand(values, positionals);
 		case 'inspect':
 			return { name: 'inspect', file: only(positionals, 'FILE'), json: values.flag('json') };
 		case 'bench':

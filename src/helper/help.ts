@@ -7,6 +7,9 @@ const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your o
   utsushi train RECIPE.json… --out DIR     two pictures in, a LoRA out
   utsushi sample --out F.png …             one picture from a model and LoRAs
   utsushi plot PLOT.json --out GRID.png    a labelled grid over strengths, seeds, LoRAs, prompts …
+  utsushi merge OUT A:0.6 B:0.6 …          several LoRAs into one
+  utsushi resize FILE --dim N --out F      a LoRA of smaller dimension
+  utsushi extract TUNED BASE --dim N …     a LoRA out of two checkpoints
   utsushi inspect FILE                     what a .safetensors file holds
   utsushi bench                            how fast this GPU is
 
@@ -61,6 +64,40 @@ command also says at which strengths the region changes and the rest does not.
   --out F.png  the picture of the grid (an existing file is replaced)
   --cells DIR  where cells are kept (default: beside the picture, GRID-cells)
   --json       one JSON event a line, and the metrics of every cell at the end`,
+	merge: `utsushi merge OUT.safetensors A.safetensors:RATIO[:BLOCKS] B.safetensors:RATIO[:BLOCKS] … [--dim …] [--method …]
+utsushi merge --into CHECKPOINT.safetensors --out FILE.safetensors A.safetensors:RATIO …
+
+Adds the changes of LoRAs, each times its ratio, as a prompt with all of them would. Any naming, ranks and alphas; negative ratios subtract.
+BLOCKS is a preset (ALL, INS, IND, INALL, MIDD, OUTD, OUTS, OUTALL, NONE, ALL0.5) or 12, 17, 20 or 26 numbers as SuperMerger has them;
+blocks that a list does not name count 0. Nothing that is already there is overwritten: the result then gets a number.
+
+  --dim D         8: this dimension; auto (default): the largest of the parts; energy=0.99: as many as keep 99 % of the change
+  --conv-dim D    the same for 3×3 convolutions (default: as --dim)
+  --method M      svd (default): the best approximation; concat: exact, dimensions add up; average: mean of the factors, of LoRAs of one origin
+  --dtype T       f16 (default), bf16 or f32
+  --clamp         clip the largest values as kohya and SuperMerger do (not exact)
+  --into F        write a copy of this checkpoint with the LoRAs in it; streamed, so size does not matter
+  --json          what was done as one line of JSON`,
+	resize: `utsushi resize FILE.safetensors --out OUT.safetensors --dim N [--conv-dim N] [--sv-ratio P | --sv-fro P | --sv-cumulative P]
+
+Keeps the largest singular values of every module, by kohya's rules. Nothing that is already there is overwritten.
+
+  --dim N             dimension; with one of the following: the most a module may have
+  --conv-dim N        the same for convolutions (default: as --dim)
+  --sv-ratio P        those above the largest divided by P
+  --sv-fro P          as many as keep the share P (0 to 1) of the Frobenius norm
+  --sv-cumulative P   as many as keep the share P (0 to 1) of their sum
+  --dtype T           f16 (default), bf16 or f32
+  --json              what was done as one line of JSON`,
+	extract: `utsushi extract TUNED.safetensors BASE.safetensors --dim N --out OUT.safetensors [--conv-dim N]
+
+Makes a LoRA of what differs between two checkpoints of one architecture. Both are read tensor by tensor. Text encoders take part when a
+weight of theirs differs by more than 0.01. For SDXL this takes several minutes of CPU time.
+
+  --dim N        dimension
+  --conv-dim N   also of convolutions, with this dimension (default 0: none)
+  --dtype T      f16 (default), bf16 or f32
+  --json         what was done as one line of JSON`,
 	inspect: `utsushi inspect FILE [--json]
 
 Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.

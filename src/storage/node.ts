@@ -7,6 +7,8 @@ export interface Folder {
 	readonly path: string;
 	/** The name it got: `name`, or `name-2`, `name-3`… when that exists. */
 	write(name: string, bytes: Uint8Array): Promise<string>;
+	/** The same for what is made piece by piece: when `make` fails, nothing is left. */
+	stream(name: string, make: (sink: (bytes: Uint8Array) => Promise<void>) => Promise<void>): Promise<string>;
 }
 
 /** `a.safetensors`, 2 → `a-2.safetensors`. */
@@ -45,31 +47,40 @@ export async function openFolder(path: string): Promise<Folder> {
 	} catch (error) {
 		throw asStorageError(error, path);
 	}
-	return {
-		path,
-		async write(name, bytes) {
-			if (name === '' || name !== basename(name) || name.startsWith('.')) throw new StorageError('storage.failed', name, `“${name}” is not a plain file name.`);
-			const partial = join(path, `.${name}.${process.pid}.part`);
+	const stream: Folder['stream'] = async (name, make) => {
+		if (name === '' || name !== basename(name) || name.startsWith('.')) throw new StorageError('storage.failed', name, `“${name}” is not a plain file name.`);
+		const partial = join(path, `.${name}.${process.pid}.part`);
+		let bytes = 0;
+		let writing = false;
+		try {
+			const file = await open(partial, 'w').catch((error: unknown) => {
+				throw asStorageError(error, name);
+			});
 			try {
-				const file = await open(partial, 'w');
-				try {
-					await file.writeFile(bytes);
-					await file.sync();
-				} finally {
-					await file.close();
-				}
-				for (let n = 1; ; n++) {
-					try {
-						await claim(partial, join(path, numbered(name, n)));
-						return numbered(name, n);
-					} catch (error) {
-						if (!isTaken(error)) throw error;
-					}
-				}
-			} catch (error) {
-				await rm(partial, { force: true });
-				throw asStorageError(error, name, bytes.byteLength);
+				await make(async (piece) => {
+					bytes += piece.byteLength;
+					writing = true;
+					await file.writeFile(piece);
+					writing = false;
+				});
+				writing = true;
+				await file.sync();
+			} finally {
+				await file.close();
 			}
+			for (let n = 1; ; n++) {
+				try {
+					await claim(partial, join(path, numbered(name, n)));
+					return numbered(name, n);
+				} catch (error) {
+					if (!isTaken(error)) throw error;
+				}
+			}
+		} catch (error) {
+			await rm(partial, { force: true });
+			// What the maker refuses is its own error, not one of the disk.
+			throw writing ? asStorageError(error, name, bytes) : error;
 		}
 	};
+	return { path, stream, write: (name, bytes) => stream(name, (sink) => sink(bytes)) };
 }

@@ -6,7 +6,6 @@ const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
 
 export const labProblemsJa: ProblemTexts = {
 	'lora.duplicate': (v) => `同じ部分が「${at(v, 'first')}」と「${at(v, 'second')}」の2つあり、どちらを使うのか決められません。ファイルを入手し直してください。`,
-	'lora.unknownTensors': (v) => `知らない名前のデータが ${at(v, 'tensors')} 個あり、使いません。`,
 	'lora.missingAlpha': (v) =>
 		`${at(v, 'name')}: alpha のないモジュールが ${at(v, 'modules')} 個あります。ほかのツールと同じく、ランクと同じ値（倍率1）とみなします。`,
 	'merge.noFiles': () => 'マージするLoRAがありません。1つ以上選んでください。',
