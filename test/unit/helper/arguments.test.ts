@@ -17,7 +17,16 @@ describe('arguments', () => {
 	it('reads every command', () => {
 		expect(parse('serve')).toEqual({ name: 'serve', open: false });
 		expect(parse('serve --port 8080 --open')).toEqual({ name: 'serve', port: 8080, open: true });
-		expect(parse('train r.json --out d --json')).toEqual({ name: 'train', recipe: 'r.json', out: 'd', json: true });
+		expect(parse('train r.json --out d --json')).toEqual({ name: 'train', recipes: ['r.json'], sweeps: [], out: 'd', resume: false, json: true });
+		expect(parse('train a.json b.json --out d --sweep passes.difference.rank=4,8')).toEqual({
+			name: 'train',
+			recipes: ['a.json', 'b.json'],
+			sweeps: [{ field: 'passes.difference.rank', values: '4,8' }],
+			out: 'd',
+			resume: false,
+			json: false
+		});
+		expect(parse('train --resume d')).toEqual({ name: 'train', recipes: [], sweeps: [], out: 'd', resume: true, json: false });
 		expect(parse('inspect f.safetensors')).toEqual({ name: 'inspect', file: 'f.safetensors', json: false });
 		expect(parse('bench --json')).toEqual({ name: 'bench', json: true, f32: false });
 		expect(parse('sample --out a.png')).toMatchObject({ loras: [], seed: 0, steps: 30, sampler: 'ddim', cfg: 5, prompt: '', negative: '' });
@@ -53,7 +62,8 @@ describe('arguments', () => {
 		['paint', 'paint'],
 		['train', 'RECIPE.json'],
 		['train a.json', '--out'],
-		['train a.json b.json --out d', 'b.json'],
+		['train a.json --out d --sweep rank', '--sweep'],
+		['train a.json --resume d', '--resume'],
 		['train a.json --out d --fast', '--fast'],
 		['serve --port 70000', '--port'],
 		['serve --port abc', 'abc'],
