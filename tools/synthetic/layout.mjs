@@ -50,6 +50,7 @@ function unet(keys, { mult, depth, middle, context, vector, linear }) {
 	const base = 320;
 	const time = 4 * base;
 	const root = 'model.diffusion_model.';
+	/** @param {string} path @param {number} inside @param {number} out */
 	const residual = (path, inside, out) => {
 		keys.norm(`${path}.in_layers.0`, inside);
 		keys.conv(`${path}.in_layers.2`, out, inside, 3);
@@ -58,15 +59,17 @@ function unet(keys, { mult, depth, middle, context, vector, linear }) {
 		keys.conv(`${path}.out_layers.3`, out, out, 3);
 		if (inside !== out) keys.conv(`${path}.skip_connection`, out, inside, 1);
 	};
+	/** @param {string} path @param {number} channels @param {number} blocks */
 	const transformer = (path, channels, blocks) => {
+		/** @param {string} name */
 		const project = (name) => (linear ? keys.linear(name, channels, channels) : keys.conv(name, channels, channels, 1));
 		keys.norm(`${path}.norm`, channels);
 		project(`${path}.proj_in`);
 		for (let k = 0; k < blocks; k++) {
 			const block = `${path}.transformer_blocks.${k}`;
-			for (const [attention, width] of [
-				['attn1', channels],
-				['attn2', context]
+			for (const { attention, width } of [
+				{ attention: 'attn1', width: channels },
+				{ attention: 'attn2', width: context }
 			]) {
 				keys.linear(`${block}.${attention}.to_q`, channels, channels, false);
 				keys.linear(`${block}.${attention}.to_k`, channels, width, false);
@@ -89,11 +92,12 @@ function unet(keys, { mult, depth, middle, context, vector, linear }) {
 	const skips = [base];
 	let channels = base;
 	let n = 1;
-	mult.forEach((factor, level) => {
+	const levels = mult.map((factor, level) => ({ width: base * factor, blocks: depth[level] ?? 0 }));
+	levels.forEach(({ width, blocks }, level) => {
 		for (let j = 0; j < 2; j++, n++) {
-			residual(`${root}input_blocks.${n}.0`, channels, base * factor);
-			channels = base * factor;
-			if (depth[level] > 0) transformer(`${root}input_blocks.${n}.1`, channels, depth[level]);
+			residual(`${root}input_blocks.${n}.0`, channels, width);
+			channels = width;
+			if (blocks > 0) transformer(`${root}input_blocks.${n}.1`, channels, blocks);
 			skips.push(channels);
 		}
 		if (level < mult.length - 1) {
@@ -105,12 +109,12 @@ function unet(keys, { mult, depth, middle, context, vector, linear }) {
 	transformer(`${root}middle_block.1`, channels, middle);
 	residual(`${root}middle_block.2`, channels, channels);
 	n = 0;
-	for (let level = mult.length - 1; level >= 0; level--) {
+	for (const [level, { width, blocks }] of [...levels.entries()].reverse()) {
 		for (let j = 0; j < 3; j++, n++) {
-			residual(`${root}output_blocks.${n}.0`, channels + skips.pop(), base * mult[level]);
-			channels = base * mult[level];
-			if (depth[level] > 0) transformer(`${root}output_blocks.${n}.1`, channels, depth[level]);
-			if (level > 0 && j === 2) keys.conv(`${root}output_blocks.${n}.${depth[level] > 0 ? 2 : 1}.conv`, channels, channels, 3);
+			residual(`${root}output_blocks.${n}.0`, channels + (skips.pop() ?? 0), width);
+			channels = width;
+			if (blocks > 0) transformer(`${root}output_blocks.${n}.1`, channels, blocks);
+			if (level > 0 && j === 2) keys.conv(`${root}output_blocks.${n}.${blocks > 0 ? 2 : 1}.conv`, channels, channels, 3);
 		}
 	}
 	keys.norm(`${root}out.0`, base);
@@ -121,6 +125,7 @@ function unet(keys, { mult, depth, middle, context, vector, linear }) {
 function vae(keys) {
 	const root = 'first_stage_model.';
 	const widths = [128, 256, 512, 512];
+	/** @param {string} path @param {number} inside @param {number} out */
 	const residual = (path, inside, out) => {
 		keys.norm(`${path}.norm1`, inside);
 		keys.conv(`${path}.conv1`, out, inside, 3);
@@ -128,6 +133,7 @@ function vae(keys) {
 		keys.conv(`${path}.conv2`, out, out, 3);
 		if (inside !== out) keys.conv(`${path}.nin_shortcut`, out, inside, 1);
 	};
+	/** @param {string} path */
 	const middle = (path) => {
 		residual(`${path}.block_1`, 512, 512);
 		keys.norm(`${path}.attn_1.norm`, 512);
@@ -151,10 +157,10 @@ function vae(keys) {
 	keys.conv(`${root}decoder.conv_in`, 512, 4, 3);
 	middle(`${root}decoder.mid`);
 	channels = 512;
-	for (let level = 3; level >= 0; level--) {
+	for (const [level, width] of [...widths.entries()].reverse()) {
 		for (const j of [0, 1, 2]) {
-			residual(`${root}decoder.up.${level}.block.${j}`, channels, widths[level]);
-			channels = widths[level];
+			residual(`${root}decoder.up.${level}.block.${j}`, channels, width);
+			channels = width;
 		}
 		if (level > 0) keys.conv(`${root}decoder.up.${level}.upsample.conv`, channels, channels, 3);
 	}

@@ -25,7 +25,10 @@ function floatBits(x) {
 	return scratch.getUint32(0);
 }
 
-/** Bits of the nearest value with `exponent` and `mantissa` bits, ties to even; too large ones become the largest. @param {number} x */
+/**
+ * Bits of the nearest value with `exponent` and `mantissa` bits, ties to even; too large ones become the largest.
+ * @param {number} x @param {number} exponent @param {number} mantissa @param {number} largest
+ */
 function smallFloat(x, exponent, mantissa, largest) {
 	const bias = 2 ** (exponent - 1) - 1;
 	const sign = x < 0 || Object.is(x, -0) ? 1 << (exponent + mantissa) : 0;
@@ -39,11 +42,12 @@ function smallFloat(x, exponent, mantissa, largest) {
 	return sign | (steps + (power + bias - 1) * 2 ** mantissa);
 }
 
+/** @type {Record<string, { dtype: string, array: Uint8ArrayConstructor | Uint16ArrayConstructor | Uint32ArrayConstructor, bits: (x: number) => number }>} */
 const TYPES = {
-	f32: { dtype: 'F32', bytes: 4, bits: floatBits },
-	f16: { dtype: 'F16', bytes: 2, bits: (/** @type {number} */ x) => smallFloat(x, 5, 10, 65504) },
-	bf16: { dtype: 'BF16', bytes: 2, bits: (/** @type {number} */ x) => (floatBits(x) + 0x7fff + ((floatBits(x) >>> 16) & 1)) >>> 16 },
-	fp8: { dtype: 'F8_E4M3', bytes: 1, bits: (/** @type {number} */ x) => smallFloat(x, 4, 3, 448) }
+	f32: { dtype: 'F32', array: Uint32Array, bits: floatBits },
+	f16: { dtype: 'F16', array: Uint16Array, bits: (x) => smallFloat(x, 5, 10, 65504) },
+	bf16: { dtype: 'BF16', array: Uint16Array, bits: (x) => (floatBits(x) + 0x7fff + ((floatBits(x) >>> 16) & 1)) >>> 16 },
+	fp8: { dtype: 'F8_E4M3', array: Uint8Array, bits: (x) => smallFloat(x, 4, 3, 448) }
 };
 
 /** @param {string} type f32, f16, bf16 or fp8 @param {number} seed */
@@ -52,7 +56,7 @@ export function valueSource(type, seed) {
 	if (!kind) throw new Error(`There is no type "${type}": ${Object.keys(TYPES).join(', ')}.`);
 	const next = random(seed);
 	const normal = Float64Array.from({ length: TABLE }, () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()));
-	const array = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[kind.bytes];
+	const bytes = kind.array.BYTES_PER_ELEMENT;
 	/** @type {Map<string, Uint8Array>} */
 	const tables = new Map();
 	/** @param {number} spread @param {number} mean */
@@ -60,7 +64,8 @@ export function valueSource(type, seed) {
 		const key = `${spread} ${mean}`;
 		let made = tables.get(key);
 		if (!made) {
-			const values = spread === 0 ? new array(TABLE).fill(kind.bits(mean)) : array.from(normal, (x) => kind.bits(mean + spread * x));
+			const values = new kind.array(TABLE);
+			for (let i = 0; i < TABLE; i++) values[i] = kind.bits(mean + spread * (spread === 0 ? 0 : (normal[i] ?? 0)));
 			made = new Uint8Array(values.buffer);
 			tables.set(key, made);
 		}
@@ -68,14 +73,14 @@ export function valueSource(type, seed) {
 	};
 	return {
 		dtype: kind.dtype,
-		bytes: kind.bytes,
+		bytes,
 		/** The values of one tensor in pieces of at most the table's size. @param {number} count @param {number} spread @param {number} mean */
 		*fill(count, spread, mean) {
 			const from = table(spread, mean);
 			for (let left = count; left > 0;) {
 				const start = spread === 0 ? 0 : Math.floor(next() * TABLE);
 				const n = Math.min(left, TABLE - start);
-				yield from.subarray(start * kind.bytes, (start + n) * kind.bytes);
+				yield from.subarray(start * bytes, (start + n) * bytes);
 				left -= n;
 			}
 		}
