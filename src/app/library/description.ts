@@ -2,13 +2,17 @@
 import type { LibraryEntry } from '../../storage/library';
 import { en } from '../i18n/en/index';
 import { ja } from '../i18n/ja/index';
+import type { Language } from '../i18n/language';
 import { passesInOneLine } from '../train/summary';
 import { parentsOf, stem } from './lineage';
+import { libraryTexts } from './texts';
 
 /** Strength in a prompt when nobody has said a better one. */
-export const USUAL_STRENGTH = 1;
+const USUAL_STRENGTH = 1;
 
-function part({ library: t, recipe: words, train }: Pick<typeof en, 'library' | 'recipe' | 'train'>, entry: LibraryEntry): string[] {
+function part(language: Language, entry: LibraryEntry): string[] {
+	const t = libraryTexts(language);
+	const { recipe: words, train } = language === 'ja' ? ja : en;
 	const name = stem(entry.name);
 	const strength = entry.strength ?? USUAL_STRENGTH;
 	const parents = parentsOf(entry);
@@ -31,5 +35,5 @@ function part({ library: t, recipe: words, train }: Pick<typeof en, 'library' | 
 
 /** Markdown: English, then Japanese. */
 export function description(entry: LibraryEntry): string {
-	return [`# ${stem(entry.name)}`, '', ...part(en, entry), ...part(ja, entry)].join('\n');
+	return [`# ${stem(entry.name)}`, '', ...part('en', entry), ...part('ja', entry)].join('\n');
 }

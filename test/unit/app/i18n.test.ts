@@ -3,7 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { en } from '../../../src/app/i18n/en/index';
+import { library as libraryEn } from '../../../src/app/i18n/en/library';
+import { merge as mergeEn } from '../../../src/app/i18n/en/merge';
+import { plot as plotEn } from '../../../src/app/i18n/en/plot';
 import { ja } from '../../../src/app/i18n/ja/index';
+import { library as libraryJa } from '../../../src/app/i18n/ja/library';
+import { merge as mergeJa } from '../../../src/app/i18n/ja/merge';
+import { plot as plotJa } from '../../../src/app/i18n/ja/plot';
 import { problemsJa } from '../../../src/app/i18n/ja/problems';
 import { chooseLanguage } from '../../../src/app/i18n/language';
 import { problemText } from '../../../src/app/i18n/problems';
@@ -16,11 +22,11 @@ function texts(node: unknown, path: string): [string, string][] {
 	return Object.entries(node as Record<string, unknown>).flatMap(([key, value]) => texts(value, path ? `${path}.${key}` : key));
 }
 
-const english = new Map(texts(en, ''));
-const japanese = new Map(texts(ja, ''));
+const english = new Map(texts({ ...en, library: libraryEn, merge: mergeEn, plot: plotEn }, ''));
+const japanese = new Map(texts({ ...ja, library: libraryJa, merge: mergeJa, plot: plotJa }, ''));
 /** Names and words that are the same in both languages. */
 const SHARED =
-	/^(shell\.name|recipe\.(optimizers|losses|samplers)\.|recipe\.fields\.(beta[12]|minSnrGamma)\.label|train\.model\.(families\.|vPrediction)|train\.start\.kinds\.factors|train\.pair\.size|train\.start\.stepsValue|run\.step$|run\.memory$|shell\.runChip$|settings\.languages\.|recipe\.preview\.cfg|recipe\.blockOf)/;
+	/^(shell\.name|plot\.kinds\.lora$|recipe\.(optimizers|losses|samplers)\.|recipe\.fields\.(beta[12]|minSnrGamma)\.label|train\.model\.(families\.|vPrediction)|train\.start\.kinds\.factors|train\.pair\.size|train\.start\.stepsValue|run\.step$|run\.memory$|shell\.runChip$|settings\.languages\.|recipe\.preview\.cfg|recipe\.blockOf)/;
 
 describe('both languages', () => {
 	test('say something everywhere', () => {

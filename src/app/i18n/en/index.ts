@@ -1,5 +1,4 @@
 /** English texts by room. The shape of this object is the dictionary's type: a key missing in another language does not compile. */
-import { library } from './library';
 import { queueButtons } from './queue-buttons';
 import { recipe } from './recipe';
 import { run } from './run';
@@ -7,4 +6,4 @@ import { settings } from './settings';
 import { shell } from './shell';
 import { train } from './train';
 
-export const en = { shell, train, recipe, run, library, settings, queueButtons };
+export const en = { shell, train, recipe, run, settings, queueButtons };

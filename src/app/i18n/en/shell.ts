@@ -8,6 +8,7 @@ export const shell = {
 	switchLanguageLabel: '日本語に切り替える',
 	dismiss: 'Dismiss',
 	retry: 'Try again',
+	download: 'Download',
 	loading: 'Loading',
 	pageFailed: 'This page could not be loaded',
 	pageFailedHint: 'The network is gone, or a new version of Utsushi has replaced this one. Loading the app again helps; nothing you made is lost.',

@@ -1,6 +1,5 @@
 /** 日本語の文言。英語の辞書と同じ形であることを型が保証する。 */
 import type { en } from '../en/index';
-import { library } from './library';
 import { queueButtons } from './queue-buttons';
 import { recipe } from './recipe';
 import { run } from './run';
@@ -8,4 +7,4 @@ import { settings } from './settings';
 import { shell } from './shell';
 import { train } from './train';
 
-export const ja: typeof en = { shell, train, recipe, run, library, settings, queueButtons };
+export const ja: typeof en = { shell, train, recipe, run, settings, queueButtons };

@@ -1,7 +1,7 @@
 /** このブラウザにあるLoRAの一覧。 */
-import type { en } from '../en/index';
+import type { library as en } from '../en/library';
 
-export const library: (typeof en)['library'] = {
+export const library: typeof en = {
 	title: 'ライブラリ',
 	lead: 'ここで作ったLoRAも持ち込んだLoRAも、レシピと一緒に残ります。',
 	empty: 'まだ何もありません',

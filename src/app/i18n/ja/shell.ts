@@ -10,6 +10,7 @@ export const shell: (typeof en)['shell'] = {
 	switchLanguageLabel: 'Switch to English',
 	dismiss: '閉じる',
 	retry: 'もう一度',
+	download: 'ダウンロード',
 	loading: '読み込み中',
 	pageFailed: 'この画面を読み込めませんでした',
 	pageFailedHint: 'ネットワークが切れているか、Utsushiが新しいバージョンに替わりました。読み込み直してください。作ったものは失われません。',
