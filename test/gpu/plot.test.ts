@@ -142,6 +142,19 @@ describe('a plot', () => {
 		expect((await draw(more, 2)).outcome).toEqual({ outcome: 'done', drawn: 1, compiled: 0 });
 	});
 
+	it('merged into all of its dimensions it is the picture of the parts side by side; into one it is not', { timeout: 300_000 }, async () => {
+		const both = [
+			{ name: 'mouth', sha256: HASH.mouth, ratio: 0.5 },
+			{ name: 'other', sha256: HASH.other, ratio: 0.25 }
+		];
+		const [side] = await cellsOf({ loras: both });
+		const [whole, one] = await cellsOf({ loras: both, x: { kind: 'dimension', values: ['1024', '1'] } });
+		const { outcome } = await draw([whole!, one!], 2);
+		expect(outcome).toMatchObject({ outcome: 'done', drawn: 2 });
+		expect(distance(pictures.get(whole!.key), pictures.get(side!.key))).toBeLessThanOrEqual(6);
+		expect(distance(pictures.get(one!.key), pictures.get(side!.key))).toBeGreaterThan(12);
+	});
+
 	it('stopped, it keeps what was drawn, and goes on from there', { timeout: 300_000 }, async () => {
 		const cells = await cellsOf({ x: { kind: 'strength', loras: ['mouth'], values: [-1, 0.5, 2] }, y: { kind: 'seed', values: [7] } });
 		const control = new TrainingControl();

@@ -5,7 +5,7 @@
 import { fingerprint, sha256 } from '../../formats/fingerprint';
 import { AXES, countCells, fixSeeds, type AxisName, type Plot, type PlotRegion } from '../../recipe/plot';
 import { expandPlot, missingCells, type PlotCell } from '../../recipe/plot-cells';
-import { measureCell, usableStrengths, type CellMetrics, type UsableStrengths } from '../../recipe/plot-metrics';
+import { usableStrengths, type CellMetrics, type UsableStrengths } from '../../recipe/plot-metrics';
 import { presetAxes, type PlotPreset } from '../../recipe/plot-presets';
 import { defaultPlot, parsePlot } from '../../recipe/plot-schema';
 import { defaultRecipe } from '../../recipe/defaults';
@@ -18,6 +18,7 @@ import { library } from '../library/keep';
 import { asStorageProblem } from '../library/problem';
 import { toProblem, trainer } from '../train/trainer.svelte';
 import { axisForm, toForm, toInput, type PlotForm } from './form';
+import { measureAll } from './measure';
 import { Pictures, plotStore } from './pictures';
 import { expectedSeconds, rememberSpeed } from './speed';
 
@@ -288,19 +289,10 @@ class PlotTable {
 		this.form.region = region;
 	}
 
-	/** Metrics of all cells that are drawn, a few at a time so that the page stays quick. */
 	async measure(): Promise<void> {
 		const { cells } = this;
-		const region = $state.snapshot(this.form.region);
-		const metrics = new Map<string, CellMetrics>();
-		for (const { key, baseKey } of cells) {
-			if (metrics.has(key)) continue;
-			const base = await this.pictures.pixels(baseKey);
-			const cell = base && (await this.pictures.pixels(key));
-			if (cells !== this.cells) return;
-			if (base && cell && base.width === cell.width && base.height === cell.height) metrics.set(key, measureCell(cell, base, region));
-		}
-		this.metrics = metrics;
+		const found = await measureAll(cells, this.pictures, $state.snapshot(this.form.region), () => cells === this.cells);
+		if (found) this.metrics = found;
 	}
 
 	/** By the strength of the first LoRA at work; only where the plot varies a strength. */

@@ -33,10 +33,13 @@ describe('Japanese', () => {
 			'jobs/check.ts',
 			'jobs/sampling.ts',
 			'jobs/estimate.ts',
+			'jobs/plot.ts',
+			'helper/plot.ts',
+			'helper/plotFile.ts',
 			'training/pass.ts'
 		];
 		const texts = (await Promise.all(files.map(source))).join('\n');
-		const codes = [...texts.matchAll(/'((?:pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(([, code]) => code ?? '');
+		const codes = [...texts.matchAll(/'((?:plot|pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(([, code]) => code ?? '');
 		expect(codes.length).toBeGreaterThan(20);
 		expect([...new Set(codes)].filter((code) => !(code in problemsJa))).toEqual([]);
 	});

@@ -21,6 +21,7 @@ export const plotProblemsJa: ProblemTexts = {
 	'plot.region': () => '範囲が空です。描き直してください。',
 	'plot.sizes': () => '1つのプロットの画像は、すべて同じ大きさにしてください。',
 	'plot.missingFile': () => 'このプロットで使うLoRAのファイルがありません。もう一度追加してください。',
+	'plot.labels': () => '英数字以外のラベルは□で描かれます。画像の中の文字情報には、そのまま入っています。',
 	'plot.noPath': (v) => `「${at(v, 'name')}」のファイルが書かれていません。path を書いてください。`,
 	'plot.notJson': (v) => `プロットのファイルがJSONとして読めません（${at(v, 'detail')}）。`
 };
