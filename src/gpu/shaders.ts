@@ -7,8 +7,6 @@
  * - `access[i]` overrides how binding i of group 0 is declared. WebGPU refuses one buffer as both read-only and writable storage in a dispatch,
  *   even for disjoint ranges; values that share an arena must therefore all be bound `read_write`, while weights stay `read`.
  */
-import { link } from 'wesl';
-
 /** By binding number; numbers that a variant leaves out are undefined. */
 export type BindingAccess = readonly ('read' | 'read_write' | undefined)[];
 
@@ -52,6 +50,8 @@ export function shaderText(request: ShaderRequest): Promise<string> {
 
 async function linkShader(request: ShaderRequest, name: string): Promise<string> {
 	if (!(`${request.shader}.wesl` in sources)) throw new Error(`There is no shader shaders/${request.shader}.wesl`);
+	// The linker weighs more than all shaders; it comes with the first pipeline, not with the page.
+	const { link } = await import('wesl');
 	let body: string;
 	try {
 		const result = await link({
