@@ -2,6 +2,7 @@
 import { version } from '../package.json';
 import type { Gpu } from '../src/gpu/gpu';
 import type { OpenModel } from '../src/jobs/model';
+import { measureOptimizers, type OptimizerCost } from './optimizers';
 import { measureRates, type Rate } from './rates';
 import { measureStep, type StepReport } from './step';
 
@@ -11,15 +12,17 @@ export interface BenchReport {
 	storage: 'f32' | 'f16';
 	rates: Rate[];
 	step: StepReport;
+	optimizers: OptimizerCost[];
 }
 
 export async function runBench(gpu: Gpu, model: OpenModel, storage: 'f32' | 'f16', onProgress: (label: string) => void): Promise<BenchReport> {
 	const { vendor, architecture, description, software } = gpu.adapter;
 	// The step first: should the GPU not have the memory for the large shapes, this is what matters more.
 	const step = await measureStep(gpu, model, storage, onProgress);
+	const optimizers = await measureOptimizers(gpu, model, onProgress);
 	const rates = await measureRates(gpu, storage, onProgress);
 	const { f16, subgroups, timestamps } = gpu;
-	return { utsushi: version, adapter: { vendor, architecture, description, software, f16, subgroups, timestamps }, storage, rates, step };
+	return { utsushi: version, adapter: { vendor, architecture, description, software, f16, subgroups, timestamps }, storage, rates, step, optimizers };
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MB`;
@@ -35,7 +38,7 @@ function rateLine({ kind, label, shape, ms, gflops, shader }: Rate): string {
 }
 
 /** The report as a table for people. */
-export function benchText({ adapter, rates, step, storage }: BenchReport): string {
+export function benchText({ adapter, rates, step, optimizers, storage }: BenchReport): string {
 	const features = [adapter.f16 ? 'shader-f16' : 'no shader-f16', adapter.subgroups ? 'subgroups' : 'no subgroups'].join(', ');
 	const lines = [
 		`${adapter.description || `${adapter.vendor} ${adapter.architecture}`}${adapter.software ? ' (software)' : ''}: ${features}; storage ${storage}`,
@@ -48,6 +51,12 @@ export function benchText({ adapter, rates, step, storage }: BenchReport): strin
 		...step.families.map(
 			({ family, dispatches, ms, share, gflops }) =>
 				`  ${family.padEnd(12)}${String(dispatches).padStart(5)} dispatches ${milliseconds(ms).padStart(9)} ${(100 * share).toFixed(1).padStart(5)} %${gflops > 0 ? `  ${gflops.toFixed(1)} GFLOP/s` : ''}`
+		),
+		'',
+		'A step of each optimizer over the same LoRA',
+		...optimizers.map(
+			({ name, ms, ratio, stateBytes }) =>
+				`  ${name.padEnd(20)}${milliseconds(ms).padStart(9)}  ${ratio.toFixed(2).padStart(5)} × Lion  ${stateBytes.toFixed(2).padStart(6)} bytes remembered per number`
 		),
 		'',
 		'Rates',
