@@ -13,8 +13,9 @@ import {
 	type MergeCommand,
 	type ResizeCommand
 } from './labArguments';
+import { RECIPE_ACTIONS, type RecipeCommand } from './recipe-actions';
 import type { TrainCommand } from './train';
-import { SAMPLERS, type SamplerKind } from '../recipe/recipe';
+import { SAMPLERS, type ModelFamily, type SamplerKind } from '../recipe/recipe';
 
 export type Command =
 	| { name: 'help'; topic?: CommandName }
@@ -26,6 +27,7 @@ export type Command =
 	| MergeCommand
 	| ResizeCommand
 	| ExtractCommand
+	| RecipeCommand
 	| { name: 'inspect'; file: string; json: boolean }
 	| { name: 'bench'; json: boolean; f32: boolean };
 
@@ -54,7 +56,7 @@ export interface PlotCommand {
 	json: boolean;
 }
 
-export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'inspect', 'bench'] as const;
+export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'recipe', 'inspect', 'bench'] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
 /** Wrong use of the command line; exit code 2. */
@@ -66,7 +68,13 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 
 const OPTIONS: Record<CommandName, Options> = {
 	serve: { port: { type: 'string' }, open: { type: 'boolean' } },
-	train: { out: { type: 'string' }, resume: { type: 'string' }, sweep: { type: 'string', multiple: true }, json: { type: 'boolean' } },
+	train: {
+		out: { type: 'string' },
+		resume: { type: 'string' },
+		sweep: { type: 'string', multiple: true },
+		csv: { type: 'boolean' },
+		json: { type: 'boolean' }
+	},
 	sample: {
 		model: { type: 'string' },
 		lora: { type: 'string', multiple: true },
@@ -81,6 +89,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	},
 	plot: { out: { type: 'string' }, cells: { type: 'string' }, json: { type: 'boolean' } },
 	...LAB_OPTIONS,
+	recipe: { out: { type: 'string' }, family: { type: 'string' }, json: { type: 'boolean' } },
 	inspect: { json: { type: 'boolean' } },
 	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' } }
 };
@@ -174,6 +183,7 @@ function sample(values: Values): SampleCommand {
 
 function train(values: Values, recipes: string[]): TrainCommand {
 	const json = values.flag('json');
+	const csv = values.flag('csv');
 	const resume = values.text('resume');
 	const sweeps = values.list('sweep').map((text) => {
 		const at = text.indexOf('=');
@@ -183,11 +193,23 @@ function train(values: Values, recipes: string[]): TrainCommand {
 	});
 	if (resume !== undefined) {
 		if (recipes.length > 0 || sweeps.length > 0) throw new UsageError('--resume goes on with what was interrupted; it takes no recipe and no --sweep.');
-		return { name: 'train', recipes, sweeps, out: resume, resume: true, json };
+		return { name: 'train', recipes, sweeps, out: resume, resume: true, csv, json };
 	}
 	if (recipes.length === 0) throw new UsageError('RECIPE.json is missing.');
-	return { name: 'train', recipes, sweeps, out: values.required('out', 'the folder for the results'), resume: false, json };
+	return { name: 'train', recipes, sweeps, out: values.required('out', 'the folder for the results'), resume: false, csv, json };
 }
+
+function recipe(values: Values, [action, ...files]: string[]): RecipeCommand {
+	const known = RECIPE_ACTIONS.find((name) => name === action);
+	if (!known) throw new UsageError(`recipe wants one of ${RECIPE_ACTIONS.join(', ')}${action === undefined ? '' : `, not “${action}”`}.`);
+	const [out, family] = [values.text('out'), values.text('family')];
+	const wanted = FAMILIES.find((name) => name === family);
+	if (family !== undefined && !wanted) throw new UsageError(`--family wants one of ${FAMILIES.join(', ')}, not “${family}”.`);
+	const json = values.flag('json');
+	return { name: 'recipe', action: known, file: only(files, 'FILE'), ...(out === undefined ? {} : { out }), ...(wanted ? { family: wanted } : {}), json };
+}
+
+const FAMILIES = ['sd15', 'sdxl', 'mini'] as const satisfies readonly ModelFamily[];
 
 function only(positionals: readonly string[], what: string): string {
 	const [first, second] = positionals;
@@ -246,6 +268,8 @@ export function parseArguments(words: readonly string[]): Command {
 			return resizeCommand(values, positionals);
 		case 'extract':
 			return extractCommand(values, positionals);
+		case 'recipe':
+			return recipe(values, positionals);
 		case 'inspect':
 			return { name: 'inspect', file: only(positionals, 'FILE'), json: values.flag('json') };
 		case 'bench':

@@ -34,6 +34,8 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 			return (await import('./resize')).resize(command, context);
 		case 'extract':
 			return (await import('./extract')).extract(command, context);
+		case 'recipe':
+			return (await import('./recipe')).recipe(command, context);
 		case 'inspect':
 			return (await import('./inspect')).inspect(command, context);
 		case 'bench':
@@ -43,7 +45,7 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 
 /** Problems of what was given, as opposed to failures of the machine or of Utsushi. */
 function isInputProblem({ code }: Problem): boolean {
-	return /^(file|recipe|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app)\./.test(code);
+	return /^(file|recipe|traintrain|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app)\./.test(code);
 }
 
 function report(problems: readonly Problem[], json: boolean, streams: Streams): void {

@@ -10,6 +10,7 @@ const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your o
   utsushi merge OUT A:0.6 B:0.6 …          several LoRAs into one
   utsushi resize FILE --dim N --out F      a LoRA of smaller dimension
   utsushi extract TUNED BASE --dim N …     a LoRA out of two checkpoints
+  utsushi recipe check|import|export|link FILE   recipes, TrainTrain presets, links
   utsushi inspect FILE                     what a .safetensors file holds
   utsushi bench                            how fast this GPU is
 
@@ -25,7 +26,7 @@ Serves the app on http://127.0.0.1, to this computer only, and prints the addres
 
   --port N   exactly this port, 0 for any free one (default: 5757, or a free one when that is taken)
   --open     open the address in the browser`,
-	train: `utsushi train RECIPE.json… --out DIR [--sweep FIELD=VALUES]… [--json]
+	train: `utsushi train RECIPE.json… --out DIR [--sweep FIELD=VALUES]… [--csv] [--json]
 utsushi train --resume DIR [--json]
 
 Trains both passes and writes the LoRA, previews and the strip of strengths into DIR. Nothing that is already there is overwritten.
@@ -38,6 +39,7 @@ from the last snapshot, and the result is the same as without the interruption.
   --out DIR     folder for the results, made when missing
   --sweep F=V   trains once per value: --sweep passes.difference.learningRate=5e-5,1e-4; may be given several times
   --resume DIR  goes on with what was interrupted in DIR
+  --csv         also writes NAME.csv (and NAME_copy.csv): step, loss and rate of every step in TrainTrain's format
   --json        one JSON event a line; pictures and files are written to DIR and named in the event`,
 	sample: `utsushi sample --out F.png [--model F] [--lora F:STRENGTH]… [--prompt TEXT] …
 
@@ -98,6 +100,19 @@ weight of theirs differs by more than 0.01. For SDXL this takes several minutes 
   --conv-dim N   also of convolutions, with this dimension (default 0: none)
   --dtype T      f16 (default), bf16 or f32
   --json         what was done as one line of JSON`,
+	recipe: `utsushi recipe check FILE [--json]
+utsushi recipe import PRESET.json [--family sd15|sdxl] [--out RECIPE.json]
+utsushi recipe export RECIPE.json [--out PRESET.json]
+utsushi recipe link FILE
+
+check   reads a recipe and every file it names, or a preset of TrainTrain, and says what is wrong or surprising
+import  a preset or run file of TrainTrain as a recipe; settings without a counterpart are named and kept
+export  a recipe as a preset of TrainTrain; an imported one comes back as it was
+link    the address that opens the recipe in the app of “utsushi serve”; paths are left out
+
+  --family F  which models a preset is for (default: guessed from its names)
+  --out F     write a file instead of printing; an existing one is not replaced
+  --json      the findings of check as JSON`,
 	inspect: `utsushi inspect FILE [--json]
 
 Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.

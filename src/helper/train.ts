@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { encodePng } from '../formats/png';
 import type { Picture, Problem, RunEvent } from '../jobs/events';
 import { errorProblem } from '../jobs/problem';
+import { LogPoints } from '../recipe/csv-log';
 import { parseRecipe } from '../recipe/schema';
 import { asProblem } from '../service/errors';
 import type { EventMessage, TrainerClient } from '../service/protocol';
@@ -28,6 +29,8 @@ export interface TrainCommand {
 	out: string;
 	/** Go on with what was interrupted in `out`. */
 	resume: boolean;
+	/** Also a log of every pass, as TrainTrain has it. */
+	csv: boolean;
 	json: boolean;
 }
 
@@ -96,7 +99,8 @@ class Night {
 		private readonly folder: Folder,
 		private readonly night: NightFolder,
 		private readonly reporter: Reporter,
-		private readonly context: Context
+		private readonly context: Context,
+		private readonly csv: boolean
 	) {
 		this.#store = snapshotStore(folderSlots(night.snapshots));
 	}
@@ -170,9 +174,14 @@ class Night {
 		return new Promise((done, reject) => {
 			let handling = Promise.resolve();
 			let resumed = false;
+			const log = new LogPoints();
 			const handle = async (message: EventMessage): Promise<void> => {
 				const { event } = message;
-				if (event.type === 'resumed') resumed = true;
+				if (event.type === 'resumed') {
+					resumed = true;
+					for (const pass of ['copier', 'difference'] as const) log.before(job.recipe, pass, event.curves[pass]?.losses ?? []);
+				}
+				if (event.type === 'progress') log.add(event.pass, event);
 				let saved: string | undefined;
 				try {
 					saved = await this.#keep(event, job, resumed);
@@ -187,6 +196,7 @@ class Night {
 				reporter.event(message, saved);
 				if (event.type !== 'ended') return;
 				unsubscribe();
+				if (this.csv) await this.#logs(log, job);
 				if (event.outcome !== 'failed') return done({ kind: event.outcome });
 				if (event.problem?.code.startsWith('gpu.')) this.#model = undefined;
 				done({ kind: 'failed', problem: event.problem ?? errorProblem('internal', 'run', 'The run failed.') });
@@ -195,6 +205,16 @@ class Night {
 				if (message.run === run) handling = handling.then(() => handle(message)).catch(reject);
 			});
 		});
+	}
+
+	/** A log that found no room is no reason to call the run failed. */
+	async #logs(log: LogPoints, job: Job): Promise<void> {
+		for (const { name, text } of log.files(job.recipe)) {
+			await this.folder.write(name, new TextEncoder().encode(text)).catch((error: unknown) => {
+				this.unsaved = true;
+				this.reporter.problem(asProblem(error, name));
+			});
+		}
 	}
 
 	/** Writes what an event brings; after a resumption only what is not there yet. */
@@ -214,7 +234,7 @@ export async function train(command: TrainCommand, context: Context): Promise<Ex
 	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
 	const run = async (folder: Folder, night: NightFolder, begin: (runner: QueueRunner) => void): Promise<ExitCode> =>
 		withTrainer(async (client) => {
-			const work = new Night(client, folder, night, reporter, context);
+			const work = new Night(client, folder, night, reporter, context, command.csv);
 			const queue = await work.go(begin);
 			if (queue.jobs.some(isOpen)) context.streams.err(`To go on where it stopped: utsushi train --resume ${command.out}\n`);
 			return exitOf(queue, work.unsaved);

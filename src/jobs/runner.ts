@@ -62,7 +62,7 @@ async function encode(input: RunInput, { model, openConditioner, control, emit }
 /** The LoRA files a run starts from; what they hold that the model lacks is told. @throws LoraError */
 async function openStart({ copier, start }: RunInput, { model, emit }: RunEnvironment): Promise<{ copier?: TrainedModules; start?: TrainedModules }> {
 	const open = async (bytes: ArrayBuffer): Promise<TrainedModules> => {
-		const { modules, warnings } = await loadLora(new Uint8Array(bytes), model.modules);
+		const { modules, warnings } = await loadLora(new Uint8Array(bytes), model.modules, { training: true });
 		for (const { code, where, message, values } of warnings) emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
 		return [...modules];
 	};

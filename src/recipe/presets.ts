@@ -9,7 +9,8 @@
  */
 import { defaultRecipe, passSettings } from './defaults';
 import { defaultOptimizer } from './optimizers';
-import type { ModelFamily, PassSettings, Recipe } from './recipe';
+import { MODE_PRESETS } from './presets-modes';
+import type { Mode, ModelFamily, PassSettings, Recipe } from './recipe';
 
 export interface PresetText {
 	readonly title: string;
@@ -20,10 +21,13 @@ export interface PresetText {
 export interface Preset {
 	readonly id: string;
 	readonly family: ModelFamily;
+	readonly mode: Mode;
 	readonly text: { readonly en: PresetText; readonly ja: PresetText };
 	readonly passes: { readonly copier: PassSettings; readonly difference: PassSettings };
 	/** Steps between intermediate files of the second pass. */
 	readonly saveEvery: number;
+	/** Original and target change places. */
+	readonly swap?: boolean;
 }
 
 const miniCommon = { batch: 2, minSnrGamma: 0 };
@@ -33,6 +37,7 @@ const MINI: readonly Preset[] = [
 	{
 		id: 'mini-adamw',
 		family: 'mini',
+		mode: 'difference',
 		text: {
 			en: { title: 'Clean (AdamW)', reason: 'Opens the mouth with the least change elsewhere; the quickest of the three.' },
 			ja: { title: 'きれい（AdamW）', reason: '口以外の変化がいちばん小さく、3つの中でいちばん早く終わります。' }
@@ -64,6 +69,7 @@ const MINI: readonly Preset[] = [
 	{
 		id: 'mini-lion',
 		family: 'mini',
+		mode: 'difference',
 		text: {
 			en: { title: 'Strong (Lion)', reason: 'The copier copies best and the mouth opens widest; touches the rest of the picture a little more.' },
 			ja: { title: '強め（Lion）', reason: 'コピー機の再現が良く口が大きく開きますが、ほかの部分も少し変わります。' }
@@ -95,6 +101,7 @@ const MINI: readonly Preset[] = [
 	{
 		id: 'mini-conv',
 		family: 'mini',
+		mode: 'difference',
 		text: {
 			en: { title: 'With convolutions', reason: 'Also trains the 3×3 convolutions: the truest mouth shape, a larger file and slower steps.' },
 			ja: { title: '畳み込みも学習', reason: '3×3畳み込みも学習するので口の形がいちばん正確です。ファイルは大きく、1ステップは遅くなります。' }
@@ -131,6 +138,7 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 		{
 			id: `${family}-copier`,
 			family,
+			mode: 'difference',
 			text: {
 				en: { title: 'Two passes, 16 → 4', reason: 'The copier method as it worked for many: a small second rank keeps style and background out.' },
 				ja: { title: '2段階 16 → 4', reason: '実績のあるコピー機学習法の設定です。2段階目のrankが小さいので画風や背景が混ざりにくくなります。' }
@@ -141,6 +149,7 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 		{
 			id: `${family}-small-change`,
 			family,
+			mode: 'difference',
 			text: {
 				en: {
 					title: 'Small change, 32 / alpha 8',
@@ -157,10 +166,11 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 	];
 }
 
-export const PRESETS: readonly Preset[] = [...MINI, ...full('sd15'), ...full('sdxl')];
+/** The first of each family and mode is what that mode begins with. */
+export const PRESETS: readonly Preset[] = [...MINI, ...full('sd15'), ...full('sdxl'), ...MODE_PRESETS];
 
-export function presetsFor(family: ModelFamily): Preset[] {
-	return PRESETS.filter((preset) => preset.family === family);
+export function presetsFor(family: ModelFamily, mode: Mode = 'difference'): Preset[] {
+	return PRESETS.filter((preset) => preset.family === family && preset.mode === mode);
 }
 
 export function findPreset(id: string): Preset | undefined {
@@ -171,13 +181,17 @@ export function findPreset(id: string): Preset | undefined {
 export function applyPreset(recipe: Recipe, preset: Preset): Recipe {
 	const base =
 		recipe.model.family === preset.family ? recipe : { ...defaultRecipe(preset.family), name: recipe.name, images: recipe.images, prompts: recipe.prompts };
-	return structuredClone({ ...base, passes: { ...preset.passes }, saving: { ...base.saving, everySteps: preset.saveEvery } });
+	const { mode, swap = false } = preset;
+	return structuredClone({ ...base, mode, swap, passes: { ...preset.passes }, saving: { ...base.saving, everySteps: preset.saveEvery } });
 }
 
 /** The preset whose passes the recipe has, unchanged. */
 export function matchingPreset(recipe: Recipe): Preset | undefined {
-	const own = JSON.stringify(sorted(recipe.passes));
-	return presetsFor(recipe.model.family).find((preset) => JSON.stringify(sorted(preset.passes)) === own);
+	// Modes with one pass do not look at the copier's settings.
+	const used = ({ copier, difference }: Recipe['passes']): unknown => (recipe.mode === 'difference' ? { copier, difference } : { difference });
+	const own = JSON.stringify(sorted(used(recipe.passes)));
+	const same = (preset: Preset): boolean => JSON.stringify(sorted(used(preset.passes))) === own && (preset.swap ?? false) === recipe.swap;
+	return presetsFor(recipe.model.family, recipe.mode).find(same);
 }
 
 /** Object keys in one order, so that equal settings have equal text. */

@@ -39,6 +39,8 @@ export type RecipeProblemCode =
 	| 'recipe.addiftLong'
 	| 'recipe.addiftMultiplier'
 	| 'recipe.notMultiple'
+	| 'traintrain.notPreset'
+	| 'traintrain.unsupported'
 	| 'link.empty'
 	| 'link.tooLong'
 	| 'link.notBase64'

@@ -198,11 +198,11 @@ export interface Recipe {
 	probe: { every: number };
 	/** Storage of weights and activations on the GPU. */
 	storage: 'f16' | 'f32';
-	/** Settings of an imported TrainTrain preset that have no place above, or are spelled otherwise there (`traintrain-export.ts`). */
+	/** Settings of an imported TrainTrain preset that have no place above, or are spelled otherwise there (`traintrain/preset.ts`). */
 	traintrain: KeptSetting[];
 }
 
-/** `value` is what the preset said where we would write `ours`; undefined: the key is missing. `in` tells the two blocks of such a file apart. */
+/** `value` is what the preset said where we would write `ours`. `in` tells the two blocks of such a file apart; an empty `key` lists the keys it lacks. */
 export interface KeptSetting {
 	in: 'first' | 'second';
 	key: string;

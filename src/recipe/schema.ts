@@ -74,7 +74,7 @@ const dataset = v.object({
 });
 
 /** Kept values are small: anything longer did not come from a preset. */
-const json = v.custom<JsonValue>((value) => value !== undefined && ((JSON.stringify(value) as string | undefined) ?? '').length <= 4000);
+const json = v.custom<JsonValue>((value) => value !== undefined && ((JSON.stringify(value) as string | undefined) ?? '').length <= 8000);
 const kept = v.object({ in: v.picklist(['first', 'second'] as const), key: text(200), value: v.optional(json), ours: v.optional(json) });
 
 const recipe = v.object({
@@ -119,7 +119,7 @@ const recipe = v.object({
 });
 
 /** A name becomes a file name and the alias typed in prompts: no folders, nothing a file system or a prompt trips over. */
-function isFileStem(name: string): boolean {
+export function isFileStem(name: string): boolean {
 	return ![...name].some((c) => c.charCodeAt(0) < 32 || '/\\:*?"<>|'.includes(c)) && name.trim() === name && !name.startsWith('.');
 }
 

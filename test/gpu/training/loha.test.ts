@@ -66,10 +66,10 @@ it('trains on the mini model; the file, read as a plain LoRA, holds what was tra
 			alpha: 3,
 			convRank: 2,
 			convAlpha: 2,
-			iterations: 6,
+			iterations: 5,
 			batch: 1,
 			blocks: ['OUT10', 'OUT11'],
-			learningRate: 1e-2
+			learningRate: 5e-4
 		});
 		Object.assign(pass, { schedule: { kind: 'constant', warmup: 0 }, timesteps: { min: 300, max: 320 } });
 	}

@@ -17,16 +17,26 @@ describe('arguments', () => {
 	it('reads every command', () => {
 		expect(parse('serve')).toEqual({ name: 'serve', open: false });
 		expect(parse('serve --port 8080 --open')).toEqual({ name: 'serve', port: 8080, open: true });
-		expect(parse('train r.json --out d --json')).toEqual({ name: 'train', recipes: ['r.json'], sweeps: [], out: 'd', resume: false, json: true });
+		expect(parse('train r.json --out d --json')).toEqual({ name: 'train', recipes: ['r.json'], sweeps: [], out: 'd', resume: false, csv: false, json: true });
 		expect(parse('train a.json b.json --out d --sweep passes.difference.rank=4,8')).toEqual({
 			name: 'train',
 			recipes: ['a.json', 'b.json'],
 			sweeps: [{ field: 'passes.difference.rank', values: '4,8' }],
 			out: 'd',
 			resume: false,
+			csv: false,
 			json: false
 		});
-		expect(parse('train --resume d')).toEqual({ name: 'train', recipes: [], sweeps: [], out: 'd', resume: true, json: false });
+		expect(parse('train --resume d')).toEqual({ name: 'train', recipes: [], sweeps: [], out: 'd', resume: true, csv: false, json: false });
+		expect(parse('recipe import p.json --family sdxl --out r.json')).toEqual({
+			name: 'recipe',
+			action: 'import',
+			file: 'p.json',
+			family: 'sdxl',
+			out: 'r.json',
+			json: false
+		});
+		expect(() => parse('recipe bake p.json')).toThrow(/check, import, export, link/);
 		expect(parse('inspect f.safetensors')).toEqual({ name: 'inspect', file: 'f.safetensors', json: false });
 		expect(parse('bench --json')).toEqual({ name: 'bench', json: true, f32: false });
 		expect(parse('sample --out a.png')).toMatchObject({ loras: [], seed: 0, steps: 30, sampler: 'ddim', cfg: 5, prompt: '', negative: '' });

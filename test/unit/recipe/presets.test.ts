@@ -2,19 +2,21 @@ import { describe, expect, it } from 'vitest';
 import { alphaScale, factorCount, fileBytes, RATE_BY_BATCH, rateForBatch } from '../../../src/recipe/advice';
 import { defaultRecipe } from '../../../src/recipe/defaults';
 import { applyPreset, findPreset, matchingPreset, PRESETS, presetsFor } from '../../../src/recipe/presets';
+import { MODES } from '../../../src/recipe/recipe';
 import { parseRecipe } from '../../../src/recipe/schema';
 
 describe('presets', () => {
 	it.each(PRESETS.map((preset) => [preset.id, preset] as const))('%s makes a recipe without remarks and is recognised again', (_, preset) => {
 		const recipe = applyPreset(defaultRecipe(preset.family), preset);
+		if (preset.mode === 'leco') recipe.leco.original = 'blue hair';
 		expect(parseRecipe(recipe)).toMatchObject({ ok: true, problems: [] });
 		expect(matchingPreset(recipe)?.id).toBe(preset.id);
 		for (const text of [preset.text.en, preset.text.ja]) expect(Math.min(text.title.length, text.reason.length)).toBeGreaterThan(3);
 	});
 
-	it('has unique ids and at least one preset per family', () => {
+	it('has unique ids and at least one preset per family and mode', () => {
 		expect(new Set(PRESETS.map((p) => p.id)).size).toBe(PRESETS.length);
-		for (const family of ['mini', 'sd15', 'sdxl'] as const) expect(presetsFor(family).length).toBeGreaterThan(0);
+		for (const family of ['mini', 'sd15', 'sdxl'] as const) for (const mode of MODES) expect(presetsFor(family, mode).length).toBeGreaterThan(0);
 	});
 
 	it('moves a recipe to its own family', () => {

@@ -42,6 +42,9 @@ export const recipeProblemsJa: ProblemTexts = {
 	'recipe.addiftMultiplier': (v) =>
 		`学習時の倍率 ${at(v, 'multiplier')} は普通の0.25と違います。強さ1で使うと、学習したときの ${at(v, 'times')} 倍で効きます。`,
 	'recipe.notMultiple': (v) => `${at(v, 'given')} は ${at(v, 'step')} の倍数にしてください（64の倍数がおすすめです）。`,
+	'traintrain.notPreset': () => 'TrainTrain のプリセットではありません（mode か設定項目がありません）。',
+	'traintrain.unsupported': (v) =>
+		`TrainTrain の設定 ${at(v, 'key')} = ${at(v, 'value')} に当たるものはここにありません。効きませんが、書き出すときのために残します。`,
 	'link.empty': () => 'このリンクにはレシピが入っていません。リンク全体をコピーし直してください。',
 	'link.tooLong': (v) => `リンクが長すぎます（${at(v, 'length')} 文字、上限 ${at(v, 'limit')}）。レシピをファイルで受け取ってください。`,
 	'link.notBase64': () => 'リンクが壊れています（使えない文字があるか、途中で切れています）。リンク全体をコピーし直してください。',
