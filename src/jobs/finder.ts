@@ -79,7 +79,6 @@ export async function findRate(input: RunInput, pass: PassName, environment: Run
 	const points = await runRamp({
 		gpu,
 		weights,
-		config: options.config.unet,
 		settings: recipe.passes[pass],
 		seed,
 		objective: recipe.mode === 'difference' ? plainObjective(options, pass, plan, seed) : objectiveOf(options, kit),

@@ -1,8 +1,11 @@
 /**
  * The learning-rate finder's run: a throw-away network is trained with the run's own objective while the rate grows exponentially. Nothing of it is kept.
- * Losses come out of the ring a few steps late, so the ramp runs on for as many steps after the break; that is harmless.
+ *
+ * Rules
+ * - The same few draws (timesteps and noises) come round again and again, and every loss is divided by that of its draw's first visit, when the rate was next to nothing. So the
+ *   curve shows the network and not the luck of the draw, for every objective alike.
+ * - Losses come out of the ring a few steps late; the ramp then runs on for as many steps after the break, which is harmless.
  */
-import type { UnetConfig } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import { createOptimizer } from '../kernels/optimizer';
 import { compile } from '../kernels/program';
@@ -17,12 +20,10 @@ import { FIRST_SCALE } from './loss-scale';
 import { freshNetwork } from './network';
 import type { NetworkPlan } from './network';
 import type { Objective } from './objective';
-import { Observer } from './observer';
 
 export interface FinderOptions {
 	readonly gpu: Gpu;
 	readonly weights: WeightStore;
-	readonly config: UnetConfig;
 	readonly settings: PassSettings;
 	/** Not -1. */
 	readonly seed: number;
@@ -37,6 +38,8 @@ export interface FinderOptions {
 	readonly onPoints: (points: readonly RatePoint[]) => void;
 }
 
+/** So many draws come round. */
+const DRAWS = 8;
 /** Steps between two readings. */
 const READ_EVERY = 4;
 
@@ -62,12 +65,9 @@ export async function runRamp(options: FinderOptions): Promise<readonly RatePoin
 		}
 		const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
 		cleanup.push(() => optimizer.destroy());
-		const silent = { pass: 'copier', emit: () => undefined } as const;
-		const observer = await Observer.create({ ...options, ...silent, source: objective.probe, frozen: [], network, probeEvery: 1, preview: undefined });
-		cleanup.push(() => observer.destroy());
+		const reporter = new LossReporter({ pass: 'copier', emit: () => undefined, settings, objective, later: [], rateAt: () => 0 }, programs);
 		programs.forEach((program, shape) => objective.begin(program, shape));
-		await observer.probe(0);
-		return await climb(options, programs, optimizer, observer, new LossReporter({ ...silent, settings, objective, later: [], rateAt: () => 0 }, programs));
+		return await climb(options, programs, optimizer, reporter);
 	} finally {
 		for (const free of cleanup.reverse()) free();
 	}
@@ -77,18 +77,17 @@ async function climb(
 	{ objective, weights, low, high, steps, control, onPoints }: FinderOptions,
 	programs: readonly Program[],
 	optimizer: Awaited<ReturnType<typeof createOptimizer>>,
-	observer: Observer,
 	reporter: LossReporter
 ): Promise<readonly RatePoint[]> {
 	const rates = ramp(low, high, steps);
 	const lossScale = weights.storage === 'f16' ? FIRST_SCALE : 1;
 	let points: RatePoint[] = [];
 	const gather = (losses: readonly number[]): void => {
-		points = losses.map((loss, k) => ({ rate: rates[k] ?? high, ratio: loss / (observer.expected(objective.timesteps?.(k) ?? []) ?? NaN) }));
+		points = losses.map((loss, k) => ({ rate: rates[k] ?? high, ratio: loss / (losses[k % DRAWS] ?? NaN) }));
 		onPoints(points);
 	};
 	for (let k = 0; k < steps && control.request === null; k++) {
-		const { shape, scalars } = objective.write(k, programs);
+		const { shape, scalars } = objective.write(k % DRAWS, programs);
 		await programs[shape]?.run({ ...scalars, lossScale });
 		reporter.ran(shape);
 		optimizer.run({ learningRate: rates[k] ?? high, lossScale });

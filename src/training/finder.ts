@@ -1,18 +1,18 @@
 /**
- * The learning-rate finder's judgement, pure: from the losses of one short run whose rate grows exponentially, the rate to train with.
+ * The learning-rate finder's judgement, pure: from the losses of one short run whose rate grows exponentially (`finder-run.ts`), the rate to train with.
  *
  * Rules
- * - Every loss is divided by what a network that does nothing has at the same timesteps, and averaged exponentially in its logarithm (0.85, start-up bias divided out): 1 means
- *   "nothing learnt", below that the rate does something, far above it the network has broken.
- * - It broke where the average rises above 1.5 × its lowest value so far and above 1.2; the ramp ends there, as what follows tells nothing.
- * - The suggestion is a fifth of the rate at which it broke: there the run still learns fast and stays clear of the edge it meets when the steps are many. If it never broke, the
- *   rate at the lowest average.
- * Source: Smith 2015, "Cyclical learning rates" (the range test). The fifth is from runs of the mini model at fixed rates (docs/results.md).
+ * - A loss counts as a ratio to what it was before anything was learnt, averaged exponentially in its logarithm (0.8, start-up bias divided out): 1 means "nothing learnt", below
+ *   that the rate does something, far above it the network has broken.
+ * - It broke where the average rises above 2; the ramp ends there, as what follows tells nothing.
+ * - The suggestion is an eighth of the rate at which it broke: there the run still learns fast and stays clear of the edge that it meets when the steps are many. If it never
+ *   broke, the rate at the lowest average.
+ * Source: Smith 2015, "Cyclical learning rates" (the range test). The eighth is from runs of the mini model at fixed rates (docs/results.md).
  */
 
 export interface RatePoint {
 	readonly rate: number;
-	/** loss / expected loss of this step; NaN: not finite. */
+	/** Loss by what it was before anything was learnt; NaN: not finite. */
 	readonly ratio: number;
 }
 
@@ -28,14 +28,13 @@ export interface RateAdvice {
 	readonly brokeAt: number | null;
 	/** The lowest average, and its rate. */
 	readonly lowest: SmoothPoint;
-	/** `broke`: a fifth of where it broke. `lowest`: it never broke, the rate of the lowest average. `nothing`: the loss never fell, whatever the rate. */
+	/** `broke`: an eighth of where it broke. `lowest`: it never broke, the rate of the lowest average. `nothing`: the loss never fell, whatever the rate. */
 	readonly reason: 'broke' | 'lowest' | 'nothing';
 }
 
-const KEEP = 0.85;
-const RISEN = 1.5;
-const ABOVE = 1.2;
-const BELOW_BREAK = 5;
+const KEEP = 0.8;
+const BROKEN = 2;
+const BELOW_BREAK = 8;
 /** Looked at only after so many points: the average has no memory before. */
 const SETTLED = 6;
 
@@ -56,12 +55,7 @@ export function smoothRatios(points: readonly RatePoint[]): SmoothPoint[] {
 
 /** Index of the point at which the network is found broken, or -1. */
 export function breakOf(curve: readonly SmoothPoint[]): number {
-	let lowest = Infinity;
-	return curve.findIndex(({ value }, i) => {
-		const broken = i >= SETTLED && (!Number.isFinite(value) || (value > RISEN * lowest && value > ABOVE));
-		lowest = Math.min(lowest, value);
-		return broken;
-	});
+	return curve.findIndex(({ value }, i) => i >= SETTLED && !(value <= BROKEN));
 }
 
 /** undefined while there are too few points to say anything. Two significant digits: it promises no more. */

@@ -154,6 +154,8 @@ async function loop(
 		if (resume.pendingSkipped !== null) skipped = Promise.resolve(resume.pendingSkipped);
 	} else {
 		await observer.probe(0);
+		// Without any network: what all later previews are compared with. The second pass of a difference run has it from the first.
+		if (options.preview && options.preview.settings.every > 0 && options.frozen.length === 0) await observer.preview(0);
 		guard?.begin(0);
 	}
 	reporter.meter.pause(k);

@@ -196,9 +196,10 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 			return;
 		case 'snapshot':
 			return; // the queue shows it
+		case 'ratePoints':
 		case 'plotCell':
 		case 'plotProgress':
-			return; // of plots, which are no runs
+			return; // of plots and the finder, which are no runs
 		case 'ended':
 			view.outcome = event.outcome;
 			view.state = event.outcome;

@@ -32,6 +32,10 @@ export interface ChartSpec {
 	format: (value: number) => string;
 	/** Right end of the axis, so that a running curve grows towards it. */
 	last: number;
+	/** Left end; 0 when absent. */
+	first?: number;
+	/** Numbers under the axis, when they are not plain counts. */
+	formatX?: (value: number) => string;
 }
 
 /** `light-dark()` and custom properties, resolved where the chart stands. */
@@ -81,9 +85,20 @@ function options(spec: ChartSpec, current: () => ChartSpec, element: HTMLElement
 		cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
 		legend: { show: false },
 		hooks: { draw: [(plot) => drawMarks(plot, current().marks ?? [], colour)] },
-		scales: { x: { time: false, range: [0, Math.max(1, spec.last)] }, y: { distr: spec.logarithmic ? 3 : 1, range } },
+		scales: {
+			x: { time: false, range: spec.first === undefined ? [0, Math.max(1, spec.last)] : [spec.first, spec.last] },
+			y: { distr: spec.logarithmic ? 3 : 1, range }
+		},
 		axes: [
-			{ stroke: axis, font, grid: { show: false }, ticks: { show: false }, size: 28, space: 64 },
+			{
+				stroke: axis,
+				font,
+				grid: { show: false },
+				ticks: { show: false },
+				size: 28,
+				space: 64,
+				...(spec.formatX ? { values: (_plot: uPlot, ticks: number[]) => ticks.map((tick) => spec.formatX?.(tick) ?? '') } : {})
+			},
 			{
 				stroke: axis,
 				font,

@@ -73,6 +73,16 @@ export const run = {
 	previewFacts: (seed: string, strength: string) => `Seed ${seed} · strength ${strength}`,
 	previewCompare: 'Before and after',
 	overTime: 'Over time',
+	through: 'Through time',
+	effect: {
+		title: 'Effect and side effect',
+		inside: 'Effect',
+		outside: 'Side effect',
+		lead: 'Effect: change where the pair differs. Side effect: change everywhere else. Both as a share of the change between the two pictures.',
+		summary: (step: string, inside: string, outside: string) => `Step ${step}: effect ${inside}, side effect ${outside}.`,
+		best: (step: string) => `Look at step ${step} first: nine tenths of the largest effect or more, with the least side effect.`,
+		show: 'Show'
+	},
 	strip: 'Strength',
 	stripLead: 'The same seeds at each strength. Where the change is clear and the rest still stands lies the strength to use.',
 	stripSeedHead: 'Seed',

@@ -75,6 +75,16 @@ export const run: (typeof en)['run'] = {
 	previewFacts: (seed, strength) => `シード ${seed} · 強さ ${strength}`,
 	previewCompare: '前と後',
 	overTime: '移り変わり',
+	through: '時間をたどる',
+	effect: {
+		title: '効果と副作用',
+		inside: '効果',
+		outside: '副作用',
+		lead: '効果は2枚の画像が違うところの変化、副作用はそれ以外の変化。どちらも2枚の間の変化に対する割合です。',
+		summary: (step, inside, outside) => `${step} ステップ: 効果 ${inside}、副作用 ${outside}。`,
+		best: (step) => `まず ${step} ステップを見てください。最大の効果の9割以上が出ていて、副作用がいちばん小さいところです。`,
+		show: '表示'
+	},
 	strip: '強さ',
 	stripLead: '同じシードを強さごとに並べました。変化がはっきりして、ほかが崩れていないあたりが使いどころです。',
 	stripSeedHead: 'シード',
