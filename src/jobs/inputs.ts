@@ -4,11 +4,12 @@
  * Rules
  * - Everything about the inputs is checked here before anything is spent; every finding names the picture.
  * - Each picture and caption is encoded once, whatever it is used for.
+ * - Pairs of a folder are trained with the recipe's prompts, or, when those are empty, with their own captions. (TrainTrain reads the captions and never uses them.)
  * - The size that is probed and previewed is the first one.
  */
 import { latentFactor, type ModelConfig } from '../diffusion/config';
 import type { Recipe } from '../recipe/recipe';
-import { bucketed, captionOf, pairsOf, sameSize, sizesUsed, type FolderPicture } from '../training/dataset';
+import { bucketed, captionOf, pairsOf, sameSize, sizesUsed, type FolderPicture, type NamedPair } from '../training/dataset';
 import { alphaMask, combined, differenceMask, pictureMask } from '../training/masks';
 import type { Conditioning } from '../training/sample';
 import type { TrainingInputs } from '../training/train';
@@ -132,13 +133,26 @@ export async function encodeInputs(input: RunInput, config: ModelConfig, conditi
 			return { kind: 'pictures', buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pictures: samples })) };
 		}
 		case 'multiAddift': {
-			const groups = pairsOf(pictures, recipe.dataset.suffix).map((pair, index) => ({
+			const named = pairsOf(pictures, recipe.dataset.suffix);
+			const groups = named.map((pair, index) => ({
 				pictures: recipe.swap ? sameSize(pair).reverse() : sameSize(pair),
 				index
 			}));
-			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([original, target]) => {
+			const captioned = recipe.prompts.original === '' && recipe.prompts.target === '';
+			const captionsOf = async (pair: NamedPair | undefined) => {
+				if (!captioned || !pair) return undefined;
+				const own = captionOf(pair.original, recipe.dataset);
+				const { captions } = recipe.dataset;
+				return prompts(own, captions === 'files' && pair.target.text !== undefined ? captionOf(pair.target, recipe.dataset) : own);
+			};
+			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([original, target], index) => {
 				if (!original || !target) throw new RangeError('A pair is not complete.');
-				return { original: await latent(opaque(original)), target: await latent(opaque(target)), mask: maskOf(original, target) };
+				return {
+					original: await latent(opaque(original)),
+					target: await latent(opaque(target)),
+					mask: maskOf(original, target),
+					conditioning: await captionsOf(named[index])
+				};
 			});
 			const conditioning = await prompts(recipe.prompts.original, recipe.prompts.target);
 			return { kind: 'pairs', conditioning, buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pairs: samples })) };

@@ -13,7 +13,8 @@
  *   `traintrain`: t is the window's lower end, five fixed values. A guard meant for empty windows always fires there; published LoRAs and presets rest on it.
  *   `random`: t is drawn from the window anew at every step, as was meant.
  * - The teacher is the model itself, so a network that is loaded to go on from does not disturb it.
- * - Several pairs (Multi-ADDifT): batches from one picture size at a time, in the order of `batches.ts`.
+ * - Several pairs (Multi-ADDifT): batches from one picture size at a time, in the order of `batches.ts`. A batch is seen twice in a row, forwards and mirrored: in
+ *   TrainTrain the pairs of an odd step are others than those of the even step before, so that nothing cancels.
  */
 import type { UnetConfig } from '../diffusion/config';
 import { TRAIN_STEPS } from '../diffusion/schedule';
@@ -37,6 +38,14 @@ export interface LatentPair {
 	readonly original: Float32Array;
 	readonly target: Float32Array;
 	readonly mask?: Float32Array | undefined;
+	/** Texts of its own instead of the run's. */
+	readonly conditioning?: TextPair | undefined;
+}
+
+/** Texts of the original and of the target. */
+export interface TextPair {
+	readonly original: Conditioning;
+	readonly target: Conditioning;
 }
 
 /** Pairs of one size. */
@@ -62,7 +71,7 @@ export interface AddiftOptions {
 	/** Not -1. */
 	readonly seed: number;
 	readonly buckets: readonly PairBucket[];
-	readonly conditioning: { readonly original: Conditioning; readonly target: Conditioning };
+	readonly conditioning: TextPair;
 	readonly trained: NetworkPlan;
 }
 
@@ -98,6 +107,7 @@ export function addiftObjective(options: AddiftOptions): Objective {
 	const steps = buckets.map(({ height, width }) =>
 		buildStep(config, { height, width, storage }, settings, { frozen: [], trained }, { target: 'teacher', latents: 'each', masked })
 	);
+	const ownTexts = buckets.some(({ pairs }) => pairs.some((pair) => pair.conditioning));
 	const order = batchOrder({ sizes: buckets.map(({ pairs }) => pairs.length), batch, seed });
 	const first = buckets[0];
 	const example = first?.pairs[0];
@@ -113,9 +123,9 @@ export function addiftObjective(options: AddiftOptions): Objective {
 			height: first.height,
 			width: first.width,
 			latent: example.target,
-			conditioning: conditioning.target,
+			conditioning: (example.conditioning ?? conditioning).target,
 			multiplier: addift.multiplier,
-			teacher: { latent: example.original, conditioning: conditioning.original },
+			teacher: { latent: example.original, conditioning: (example.conditioning ?? conditioning).original },
 			mask: example.mask
 		},
 		timesteps: (k) => new Array<number>(batch).fill(addiftTimestep(k, seed, settings.timesteps, addift.timesteps)),
@@ -125,7 +135,7 @@ export function addiftObjective(options: AddiftOptions): Objective {
 				writeConditioning(program, teacher, config, new Array<Conditioning>(batch).fill(conditioning.original));
 			}, shape),
 		write(k, programs) {
-			const { bucket, items } = order(k);
+			const { bucket, items } = order(Math.floor(k / 2));
 			const program = programs[bucket];
 			const size = buckets[bucket];
 			const pairs = items.map((item) => size?.pairs[item]).filter((pair) => pair !== undefined);
@@ -134,6 +144,21 @@ export function addiftObjective(options: AddiftOptions): Objective {
 			both(({ inputs }, teacher) => {
 				program.write(inputs.latent, joined(pairs.map(({ original, target }) => (even ? target : original))));
 				program.write(teacher.latent, joined(pairs.map(({ original, target }) => (even ? original : target))));
+				if (ownTexts) {
+					const texts = pairs.map((pair) => pair.conditioning ?? conditioning);
+					writeConditioning(
+						program,
+						inputs,
+						config,
+						texts.map(({ target }) => target)
+					);
+					writeConditioning(
+						program,
+						teacher,
+						config,
+						texts.map(({ original }) => original)
+					);
+				}
 				writeMasks(program, inputs.mask, pairs, size);
 				const draw = addiftDraw(seed, k, settings, addift.timesteps);
 				writeDraw(program, inputs, !even && addift.ratio < 0 ? { ...draw, coef: onNoise(draw.coef) } : draw);
