@@ -96,6 +96,8 @@ describe('training in the page', () => {
 
 	test('opened again as a model, the page says that it is a LoRA', async () => {
 		await page.goto(`${server.url}#train`);
+		// A headless browser has no dialog for files with handles; the plain one is what other browsers show.
+		await page.evaluate(() => Reflect.set(window, 'showOpenFilePicker', undefined));
 		const choosing = page.waitForEvent('filechooser');
 		await page.getByRole('button', { name: /Your own checkpoint/ }).click();
 		await (await choosing).setFiles({ name: 'tiny mouth.safetensors', mimeType: 'application/octet-stream', buffer: Buffer.from(file) });

@@ -5,22 +5,17 @@
 import type { JobInput } from '../../service/queue';
 import type { ModelSource, Problem } from '../../service/protocol';
 import type { QueueStore } from '../../storage/queue';
+import { handleOf } from './handles';
 import { MINI } from '../train/trainer.svelte';
 
-/** Files chosen in this visit, with the handles they came with. */
+/** Files chosen in this visit. */
 const sources = new Map<string, ModelSource>();
-const handles = new WeakMap<Blob, FileSystemFileHandle>();
 
 type Permission = 'granted' | 'denied' | 'prompt';
 /** Not in the library types: only some browsers have it. */
 interface PermissionHandle {
 	queryPermission?: (options: { mode: 'read' }) => Promise<Permission>;
 	requestPermission?: (options: { mode: 'read' }) => Promise<Permission>;
-}
-
-/** For the part of the page where files are chosen. */
-export function rememberHandle(file: File, handle: FileSystemFileHandle): void {
-	handles.set(file, handle);
 }
 
 function keyOf(name: string, blob: Blob): string {
@@ -32,7 +27,7 @@ export async function modelReference(source: ModelSource, store: QueueStore | nu
 	if (source.kind === 'bundled') return { kind: 'bundled', name: source.id };
 	const key = keyOf(source.name, source.blob);
 	sources.set(key, source);
-	const handle = handles.get(source.blob);
+	const handle = handleOf(source.blob);
 	if (handle && store) await store.models.put(key, handle).catch(() => undefined);
 	return { kind: 'file', name: source.name, key };
 }
