@@ -56,7 +56,7 @@ describe('a recipe on disk', () => {
 		expect(loaded.modelFile).toMatch(/models[\\/]mini\.safetensors$/);
 		expect(loaded.warnings).toEqual([]);
 		const bundled = await load({ ...base, images: { original: { name: 'c', bundled: 'front/closed.png' }, target: { name: 'a', bundled: 'front/a.png' } } });
-		expect(bundled.target.data).toEqual(loaded.target.data);
+		expect(bundled.target?.data).toEqual(loaded.target?.data);
 	});
 
 	it('names everything that is wrong with files at once', async () => {
