@@ -64,7 +64,7 @@ export function prepareStack(stack: Stack, { downs, ups }: StackFactors): Prepar
 }
 
 /** The diagonal C: the coefficient of each part times its alpha/rank, once per rank. */
-export function diagonal({ stack, rank }: Prepared, coefficients: readonly number[]): Float64Array {
+export function diagonal({ stack, rank }: Pick<Prepared, 'stack' | 'rank'>, coefficients: readonly number[]): Float64Array {
 	const c = new Float64Array(rank);
 	let at = 0;
 	for (const part of stack.parts) {

@@ -165,7 +165,7 @@ export function mergeMetadata(
 }
 
 /** The whole file. */
-export function writeMerge(
+export async function writeMerge(
 	modules: readonly MergedModule[],
 	family: ModelFamily,
 	settings: MergeSettings,

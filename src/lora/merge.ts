@@ -10,11 +10,14 @@
 import { blockRatio } from '../recipe/merge';
 import type { Dimension, MergeSettings } from '../recipe/merge';
 import { adviseRatio } from '../recipe/merge-advice';
+import { GpuError, type Gpu } from '../gpu/gpu';
 import type { ModelFamily } from '../recipe/recipe';
 import { LoraError } from './error';
 import { stacksOf } from './merge-files';
 import type { MergeFile, Pair, Stack } from './merge-files';
 import { pivotedCholesky } from './linear';
+import { GpuMerge, prefersGpu } from './merge-gpu';
+import type { GpuResult } from './merge-gpu';
 import { approximate, average, clampPair, concatenate, diagonal, loadStack, prepareStack, spectrumOf } from './merge-solve';
 import type { Prepared, Spectrum, StackFactors } from './merge-solve';
 import { Tally } from './merge-tally';
@@ -32,6 +35,9 @@ export interface MergeHooks {
 	readonly onProgress?: (share: number) => void;
 	/** Throws to stop. */
 	readonly check?: () => void;
+	/** For what the CPU would take long for (`merge-gpu.ts`). `force`: in any case. */
+	readonly gpu?: Gpu;
+	readonly force?: boolean;
 }
 
 /** Factors are kept in memory up to this many bytes per session; larger sets are read again from their files. */
@@ -90,12 +96,21 @@ function squaredNorm(prepared: Prepared, coefficients: readonly number[]): numbe
 	return Math.max(0, sum);
 }
 
+const dimensionOf = ({ dimension, convDimension }: MergeSettings, { kernel }: Stack): Dimension =>
+	kernel.length > 0 ? (convDimension ?? dimension) : dimension;
+
+function withEnergy(result: GpuResult): GpuResult & { square: number; kept: number } {
+	const energy = (sigma: Float64Array): number => sigma.reduce((sum, s) => sum + s * s, 0);
+	return { ...result, square: energy(result.sigma), kept: energy(result.sigma.subarray(0, result.rank)) };
+}
+
 export class MergeSession {
 	readonly family: ModelFamily;
 	readonly #stacks: readonly Stack[];
 	readonly #prepared = new Map<Stack, Prepared>();
 	readonly #factors = new Map<Stack, StackFactors>();
 	readonly #keep: boolean;
+	#gpu: GpuMerge | undefined;
 
 	/** @param files of one architecture; `given` stands for stacks made from something else than files. @throws LoraError when they contradict each other */
 	constructor(
@@ -118,6 +133,38 @@ export class MergeSession {
 		return factors;
 	}
 
+	/** All that the GPU answers; what is missing belongs to the CPU. */
+	async #solveOnGpu(settings: MergeSettings, hooks: MergeHooks, breath: Breath): Promise<Map<Stack, GpuResult>> {
+		const { gpu, force } = hooks;
+		if (!gpu || settings.method !== 'svd' || !(force ?? prefersGpu(gpu, this.#stacks))) return new Map();
+		if (this.#gpu?.gpu !== gpu) {
+			this.release();
+			this.#gpu = new GpuMerge(gpu, this.#stacks, (stack) => this.#load(stack));
+		}
+		const coefficients = (stack: Stack): number[] => settings.parts.map((part) => blockRatio(part, stack.block));
+		try {
+			return await this.#gpu.solve(
+				coefficients,
+				(stack, sigma) => {
+					const c = coefficients(stack);
+					return stack.parts.some(({ lora }) => isActive(c, lora)) ? chooseRank(dimensionOf(settings, stack), stack, c, sigma) : 0;
+				},
+				(share) => breath.take(share)
+			);
+		} catch (error) {
+			if (!(error instanceof GpuError)) throw error;
+			// No room, or lost: the CPU needs longer but not the GPU.
+			this.release();
+			return new Map();
+		}
+	}
+
+	/** Gives the GPU's memory back. */
+	release(): void {
+		this.#gpu?.destroy();
+		this.#gpu = undefined;
+	}
+
 	async #prepare(stack: Stack): Promise<Prepared> {
 		let prepared = this.#prepared.get(stack);
 		if (!prepared) {
@@ -135,14 +182,16 @@ export class MergeSession {
 		const modules: MergedModule[] = [];
 		const leftOut: string[] = [];
 		let [kept, whole] = [0, 0];
+		const solved = await this.#solveOnGpu(settings, hooks, breath);
 		for (const [i, stack] of this.#stacks.entries()) {
-			await breath.take(i / this.#stacks.length);
+			if (solved.size === 0) await breath.take(i / this.#stacks.length);
 			const coefficients = settings.parts.map((part) => blockRatio(part, stack.block));
 			if (!stack.parts.some(({ lora }) => isActive(coefficients, lora))) {
 				leftOut.push(stack.name);
 				continue;
 			}
-			const made = await this.#merge(stack, settings, coefficients);
+			const given = solved.get(stack);
+			const made = given ? withEnergy(given) : await this.#merge(stack, settings, coefficients);
 			if (made.rank === 0) leftOut.push(stack.name);
 			else {
 				tally.add(stack.block, made.rank, made.sigma ?? made.square);
@@ -166,7 +215,7 @@ export class MergeSession {
 			energy: tally.energy,
 			blocks: tally.blocks,
 			seconds: (performance.now() - started) / 1000,
-			device: 'cpu'
+			device: solved.size > 0 ? 'gpu' : 'cpu'
 		};
 		return {
 			family: this.family,
@@ -196,10 +245,8 @@ export class MergeSession {
 		const { sigma } = spectrum;
 		const square = sigma.reduce((sum, s) => sum + s * s, 0);
 		if (square === 0) return { rank: 0, sigma, square, kept: 0, down: new Float32Array(0), up: new Float32Array(0) };
-		const dimension = stack.kernel.length > 0 ? (settings.convDimension ?? settings.dimension) : settings.dimension;
-		const rank = chooseRank(dimension, stack, coefficients, sigma);
-		const kept = sigma.subarray(0, rank).reduce((sum, s) => sum + s * s, 0);
-		return { ...approximate(prepared, factors, spectrum, rank), rank, sigma, square, kept };
+		const rank = chooseRank(dimensionOf(settings, stack), stack, coefficients, sigma);
+		return withEnergy({ ...approximate(prepared, factors, spectrum, rank), rank, sigma });
 	}
 
 	#remarks({ method, dimension }: MergeSettings, modules: readonly MergedModule[], leftOut: readonly string[]): LoraError[] {

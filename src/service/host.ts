@@ -282,6 +282,7 @@ class Host implements TrainerHost {
 	/** Gives back what the last plot left on the GPU for the next one. */
 	async #releasePlots(): Promise<void> {
 		await this.#plots?.release();
+		this.#lab?.release();
 	}
 
 	async #openLab(): Promise<Lab> {
@@ -291,7 +292,9 @@ class Host implements TrainerHost {
 
 	async #merge(run: RunId, request: MergeRequest): Promise<ReplyOf['merge']> {
 		const lab = await this.#openLab();
-		return lab.merge(run, request, (fraction) => this.#runs.emit(run, { type: 'state', state: 'preparing', detail: 'merge', fraction }));
+		// The GPU belongs to a run that is under way, and a computer without one can merge too.
+		const gpu = this.#runs.active ? undefined : await this.#openGpu().catch(() => undefined);
+		return lab.merge(run, request, (fraction) => this.#runs.emit(run, { type: 'state', state: 'preparing', detail: 'merge', fraction }), gpu);
 	}
 
 	/** Stopping what has ended already is no error: both may cross on the way. */

@@ -4,6 +4,7 @@
  */
 import { fingerprint } from '../formats/fingerprint';
 import { blobSource } from '../formats/source';
+import type { Gpu } from '../gpu/gpu';
 import { errorProblem, warningProblem } from '../jobs/problem';
 import { Cancelled } from '../jobs/stop';
 import type { LoraError } from '../lora/error';
@@ -44,7 +45,7 @@ export class Lab {
 		this.#cancelled.add(run);
 	}
 
-	async merge(run: string, { settings, files }: MergeRequest, onProgress: (share: number) => void): Promise<MergeOutcome> {
+	async merge(run: string, { settings, files }: MergeRequest, onProgress: (share: number) => void, gpu?: Gpu): Promise<MergeOutcome> {
 		this.#cancelled.delete(run);
 		if (settings.parts.length !== files.length) {
 			const message = `There are ${settings.parts.length} parts but ${files.length} files. Give every part its file.`;
@@ -56,7 +57,7 @@ export class Lab {
 			if (this.#cancelled.has(run)) throw new Cancelled();
 		};
 		try {
-			const merged = await session.merge(settings, { onProgress, check });
+			const merged = await session.merge(settings, { onProgress, check, ...(gpu ? { gpu } : {}) });
 			const bytes = await writeMerge(merged.modules, merged.family, settings, session.files, new Date());
 			return { file: bytes.buffer, report: { ...merged.report, problems: merged.warnings.map(asWarning) } };
 		} catch (error) {
@@ -73,8 +74,9 @@ export class Lab {
 		return { ...comparison, problems: session.files.flatMap(({ warnings }) => warnings.map(asWarning)) };
 	}
 
-	/** Lets go of the files. */
+	/** Lets go of the files, and of what they take on the GPU. */
 	release(): void {
+		this.#last?.session.release();
 		this.#last = undefined;
 	}
 
@@ -93,6 +95,7 @@ export class Lab {
 			);
 		}
 		const session = new MergeSession(opened);
+		this.release();
 		this.#last = { key, session };
 		return session;
 	}

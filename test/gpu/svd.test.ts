@@ -1,0 +1,78 @@
+/** The batched SVD on the GPU against float64 on the CPU: mixed sizes in one batch, dependent and zero columns, narrow stacks, other coefficients without a new factorisation. */
+import { describe, expect, test } from 'vitest';
+import { SvdBatch, type SvdPanels, type SvdShape } from '../../src/kernels/svd';
+import { gram, product, symmetricEigen, transposed } from '../../src/lora/linear';
+import { openTestGpu, randomFloats } from './harness';
+
+const SHAPES: SvdShape[] = [
+	{ rows: 64, columns: 300, rank: 12 },
+	{ rows: 7, columns: 50, rank: 12 },
+	{ rows: 40, columns: 5, rank: 9 },
+	{ rows: 130, columns: 64, rank: 33 },
+	{ rows: 20, columns: 20, rank: 1 }
+];
+
+const panels = SHAPES.map(({ rows, columns, rank }, i): SvdPanels => {
+	const fade = (data: Float32Array, length: number): Float32Array => data.map((x, at) => x * 0.7 ** Math.floor(at / length));
+	const [ups, downs] = [fade(randomFloats(rows * rank, 3 * i + 1), rows), fade(randomFloats(columns * rank, 3 * i + 2), columns)];
+	// The same direction twice, and one that is not there.
+	if (rank > 8) {
+		ups.copyWithin(2 * rows, rows, 2 * rows);
+		downs.copyWithin(3 * columns, columns, 2 * columns);
+		downs.fill(0, 5 * columns, 6 * columns);
+	}
+	return { ups, downs };
+});
+
+/** U·C·Dᵀ in float64, `[rows, columns]`. */
+function exact(i: number, c: Float64Array): Float64Array {
+	const { rows = 0, rank = 0 } = SHAPES[i] ?? {};
+	const { ups = new Float32Array(0), downs = new Float32Array(0) } = panels[i] ?? {};
+	const up = Float64Array.from(ups, (x, at) => x * (c[Math.floor(at / rows)] ?? 0));
+	return product(transposed(up, rows), Float64Array.from(downs), rank);
+}
+
+const coefficients = (seed: number) => (i: number) => Float64Array.from(randomFloats(SHAPES[i]?.rank ?? 0, 100 * seed + i));
+
+describe('batched SVD', () => {
+	test.each([false, true])('is the optimum to 1e-5 (software adapter: %s)', async (software) => {
+		const gpu = await openTestGpu({ software });
+		const batch = await SvdBatch.create(gpu, SHAPES, (i) => panels[i] ?? { ups: new Float32Array(0), downs: new Float32Array(0) });
+		try {
+			for (const seed of [1, 2]) {
+				const found = await batch.solve(coefficients(seed));
+				const orders = found.map((sigma) =>
+					Array.from(sigma.keys())
+						.sort((a, b) => (sigma[b] ?? 0) - (sigma[a] ?? 0))
+						.slice(0, 4)
+				);
+				const factors = await batch.project((i) => orders[i] ?? []);
+				SHAPES.forEach(({ rows, columns }, i) => {
+					const sum = exact(i, coefficients(seed)(i));
+					const matrix = Float32Array.from(sum);
+					const { values } = symmetricEigen(gram(matrix, rows), rows);
+					const sigma = values.map((x) => Math.sqrt(Math.max(0, x)));
+					const top = sigma[0] ?? 0;
+					const kept = orders[i] ?? [];
+					kept.forEach((column, k) => expect(Math.abs((found[i]?.[column] ?? NaN) - (sigma[k] ?? NaN))).toBeLessThan(1e-5 * top));
+					const { up = new Float32Array(0), down = new Float32Array(0) } = factors[i] ?? {};
+					let error = 0;
+					for (let a = 0; a < rows; a++)
+						for (let b = 0; b < columns; b++) {
+							let value = sum[a * columns + b] ?? 0;
+							for (let r = 0; r < kept.length; r++) value -= (up[r * rows + a] ?? 0) * (down[r * columns + b] ?? 0);
+							error += value * value;
+						}
+					const best = sigma.slice(kept.length).reduce((all, s) => all + s * s, 0);
+					const whole = sigma.reduce((all, s) => all + s * s, 0);
+					expect(Math.sqrt(error)).toBeLessThan(Math.sqrt(best) + 1e-5 * Math.sqrt(whole));
+					// All of σ is in up.
+					const length = Math.hypot(...down.subarray(0, columns));
+					if (top > 0) expect(length).toBeCloseTo(1, 4);
+				});
+			}
+		} finally {
+			batch.destroy();
+		}
+	});
+});
