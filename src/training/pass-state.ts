@@ -41,12 +41,14 @@ export interface PassParts {
 	skipped(): Promise<number>;
 }
 
-/** Everything is queued and noted when this returns; the promise waits for the copies. */
-export function capturePass(parts: PassParts, pass: PassName, step: number, pendingSkipped: Promise<number> | undefined): Promise<PassState> {
+/** Everything is queued and noted when this returns; the promise waits for the copies. undefined: the guard went back behind this step meanwhile. */
+export function capturePass(parts: PassParts, pass: PassName, step: number, pendingSkipped: Promise<number> | undefined): Promise<PassState | undefined> {
 	const scaler = parts.scaler.state;
 	const probe = parts.observer.probes;
 	const copies = Promise.all([parts.network.store.readState(), parts.skipped(), pendingSkipped ?? null, parts.reporter.upTo(step), parts.guard?.capture()]);
-	return copies.then(([factors, skipped, pending, losses, guard]) => ({ pass, step, factors, scaler, skipped, pendingSkipped: pending, losses, probe, guard }));
+	return copies.then(([factors, skipped, pending, losses, guard]) =>
+		losses.length === step ? { pass, step, factors, scaler, skipped, pendingSkipped: pending, losses, probe, guard } : undefined
+	);
 }
 
 /** The parts that are not given the state when they are made. */

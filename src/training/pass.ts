@@ -160,7 +160,7 @@ async function loop(
 	}
 	reporter.meter.pause(k);
 	const keeper = new SnapshotKeeper(options.snapshots, control, k);
-	const capture = (): Promise<PassState> => capturePass(parts, pass, k, skipped);
+	const capture = (): Promise<PassState | undefined> => capturePass(parts, pass, k, skipped);
 	let ended: PassResult['ended'] = 'done';
 	while (k < iterations) {
 		if (control.request) {
@@ -184,6 +184,7 @@ async function loop(
 		if (found && found.action !== 'go') {
 			if (found.action === 'stop' && found.to === 0) throw diverged(options, k);
 			k = found.to;
+			keeper.rewind(k);
 			rates.rewind();
 			skipped = undefined;
 			if (found.action === 'rollback') continue;

@@ -41,16 +41,21 @@ export class SnapshotKeeper {
 	}
 
 	/** Between two steps; `capture` is called at once when one is due. */
-	offer(step: number, capture: () => Promise<PassState>): void {
+	offer(step: number, capture: () => Promise<PassState | undefined>): void {
 		if (this.#working || !this.#due(step)) return;
 		this.#start(step, capture);
 	}
 
 	/** Takes one now, after the one on its way, and waits for it. */
-	async take(step: number, capture: () => Promise<PassState>): Promise<void> {
+	async take(step: number, capture: () => Promise<PassState | undefined>): Promise<void> {
 		await this.#working;
 		if (this.sink && (step > this.#lastStep || !this.#taken)) this.#start(step, capture);
 		await this.#working;
+	}
+
+	/** The pass goes back to an earlier step. */
+	rewind(step: number): void {
+		this.#lastStep = Math.min(this.#lastStep, step);
 	}
 
 	/** Resolves when nothing is on its way. */
@@ -66,13 +71,13 @@ export class SnapshotKeeper {
 		return passed >= SHARE * this.#cost && (step - this.#lastStep >= this.sink.every || passed >= LONGEST_MS);
 	}
 
-	#start(step: number, capture: () => Promise<PassState>): void {
+	#start(step: number, capture: () => Promise<PassState | undefined>): void {
 		const { sink } = this;
 		if (!sink) return;
 		this.#lastStep = step;
 		this.#working = capture()
 			.then(async (state) => {
-				this.#cost = await sink.save(state);
+				if (state) this.#cost = await sink.save(state);
 				this.#taken = true;
 			})
 			.catch((error: unknown) => {

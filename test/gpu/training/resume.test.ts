@@ -42,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => weights.destroy());
 
-function recipe(optimizer: 'lion' | 'adamw'): Recipe {
+function recipe(optimizer: 'lion' | 'adamw' | 'prodigy'): Recipe {
 	const made = defaultRecipe('mini');
 	for (const pass of [made.passes.copier, made.passes.difference]) {
 		Object.assign(pass, { rank: 4, alpha: 4, iterations: STEPS, batch: 1, blocks: ['OUT10', 'OUT11'], learningRate: 2e-3, seed: -1 });
@@ -124,7 +124,7 @@ async function train(
 	return result;
 }
 
-describe.each(['lion', 'adamw'] as const)('with %s', (optimizer) => {
+describe.each(['lion', 'adamw', 'prodigy'] as const)('with %s', (optimizer) => {
 	it('a run taken up from any snapshot ends with the same bits', async () => {
 		const made = recipe(optimizer);
 		const whole = await train(made, new Disk(), false);

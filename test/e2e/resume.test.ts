@@ -1,0 +1,93 @@
+/**
+ * Runs that are ended from outside go on with the same bits: the tab crashes, is closed, or its worker is ended, at random moments. `KILLS` in the environment sets how
+ * many times (1); `tools/kill-test.mjs` does the same to processes of the command line.
+ */
+import type { AddressInfo } from 'node:net';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { createServer, type ViteDevServer } from 'vite';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openBrowser } from '../support/browser';
+
+const KILLS = Number(process.env['KILLS'] ?? 1);
+const MINUTE = 60_000;
+
+let server: ViteDevServer;
+let browser: Browser;
+let context: BrowserContext;
+let address: string;
+
+beforeAll(async () => {
+	server = await createServer({ server: { port: 0, host: '127.0.0.1', hmr: false, ws: false }, logLevel: 'error' });
+	await server.listen();
+	address = `http://127.0.0.1:${(server.httpServer?.address() as AddressInfo).port}/test/e2e/resume/page.html`;
+	browser = await openBrowser();
+	context = await browser.newContext();
+}, 2 * MINUTE);
+
+afterAll(async () => {
+	await browser?.close();
+	await server?.close();
+});
+
+async function open(): Promise<Page> {
+	const page = await context.newPage();
+	await page.goto(address);
+	await page.waitForFunction(() => globalThis.resumeSteps !== undefined, undefined, { timeout: MINUTE });
+	return page;
+}
+
+async function finish(page: Page): Promise<{ result: string | null | undefined; resumedAt: string | null | undefined; problem: string | null | undefined }> {
+	await page.waitForFunction(() => globalThis.resumeSteps?.result ?? globalThis.resumeSteps?.problem, undefined, { timeout: 5 * MINUTE });
+	return page.evaluate(() => ({
+		result: globalThis.resumeSteps?.result,
+		resumedAt: globalThis.resumeSteps?.resumedAt,
+		problem: globalThis.resumeSteps?.problem
+	}));
+}
+
+const ENDS = {
+	'the tab crashes': async (page: Page) => {
+		const session = await context.newCDPSession(page);
+		const crashed = page.waitForEvent('crash');
+		void session.send('Page.crash').catch(() => undefined);
+		await crashed;
+		await page.close();
+	},
+	'the worker is ended': async (page: Page) => {
+		await page.evaluate(() => globalThis.resumeSteps?.killWorkers());
+		await page.close();
+	},
+	'the tab is closed': (page: Page) => page.close()
+};
+
+test(
+	'a training that is ended from outside goes on with the same bits',
+	async () => {
+		const first = await open();
+		await first.evaluate(() => globalThis.resumeSteps?.train(false));
+		const whole = await finish(first);
+		expect(whole).toMatchObject({ result: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null });
+		const snapshots = await first.evaluate(() => globalThis.resumeSteps?.snapshots.length ?? 0);
+		await first.close();
+		expect(snapshots).toBeGreaterThan(2);
+		const story: string[] = [];
+		for (let round = 0; round < KILLS; round++) {
+			const [name, end] = Object.entries(ENDS)[round % 3] as [string, (page: Page) => Promise<void>];
+			const page = await open();
+			await page.evaluate(() => globalThis.resumeSteps?.train(false));
+			// After some snapshot of either pass, and then anywhere: in a step, while reading back, while writing the next one.
+			const after = 1 + Math.floor(Math.random() * (snapshots - 1));
+			await page.waitForFunction((n) => (globalThis.resumeSteps?.snapshots.length ?? 0) >= n, after, { timeout: 5 * MINUTE, polling: 5 });
+			await page.waitForTimeout(Math.random() * 400);
+			await end(page);
+			const again = await open();
+			await again.evaluate(() => globalThis.resumeSteps?.train(true));
+			const resumed = await finish(again);
+			await again.close();
+			story.push(`${name} after ${after} snapshots: goes on at ${resumed.resumedAt ?? 'the beginning'}`);
+			expect(resumed, story.at(-1)).toMatchObject({ result: whole.result, problem: null, resumedAt: expect.any(String) });
+		}
+		if (KILLS > 3) process.stdout.write(`${story.join('\n')}\n`);
+	},
+	(4 + 3 * KILLS) * MINUTE
+);
