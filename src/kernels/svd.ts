@@ -119,7 +119,8 @@ export class SvdBatch {
 			numbers.push(rows, columns, rank, ...heights, ...panels, small, ...outs, kept, this.#places.length * JOB + orders.length);
 			orders.push(...order);
 		});
-		const table = await allocate(this.gpu, 'svd table', 4 * (numbers.length + orders.length));
+		// One more, so that a stack that keeps nothing points at something.
+		const table = await allocate(this.gpu, 'svd table', 4 * (numbers.length + orders.length + 1));
 		upload(this.gpu, table, 0, Uint32Array.from([...numbers, ...orders, 0]));
 		return table;
 	}

@@ -30,8 +30,22 @@ export function gram(rows: Float32Array, count: number): Float64Array {
 
 /** Sixteen inner products at once: every number that is read is used four times. */
 function addBlock(sums: Float64Array, stride: number, x: Float32Array, length: number, i: number, j: number, from: number, to: number): void {
-	let [s00, s01, s02, s03, s10, s11, s12, s13] = [0, 0, 0, 0, 0, 0, 0, 0];
-	let [s20, s21, s22, s23, s30, s31, s32, s33] = [0, 0, 0, 0, 0, 0, 0, 0];
+	let s00 = 0,
+		s01 = 0,
+		s02 = 0,
+		s03 = 0,
+		s10 = 0,
+		s11 = 0,
+		s12 = 0,
+		s13 = 0;
+	let s20 = 0,
+		s21 = 0,
+		s22 = 0,
+		s23 = 0,
+		s30 = 0,
+		s31 = 0,
+		s32 = 0,
+		s33 = 0;
 	const [a, b] = [i * length, j * length];
 	for (let k = from; k < to; k++) {
 		const a0 = x[a + k] ?? 0;
