@@ -199,6 +199,19 @@ describe('the merge', () => {
 		expect(report.metadata['ss_output_name']).toBe('both mouths');
 	});
 
+	test('reads on a phone, in Japanese and in the dark', async () => {
+		await page.setViewportSize({ width: 360, height: 800 });
+		await page.emulateMedia({ colorScheme: 'dark' });
+		await page.getByRole('button', { name: '日本語に切り替える' }).click();
+		for (const room of ['ライブラリ', 'マージ']) {
+			await page.getByRole('link', { name: room, exact: true }).first().click();
+			await page.getByRole('heading', { name: room, level: 1 }).waitFor();
+			for (const summary of await page.locator('main details:not([open]) > summary').all()) await summary.click();
+			expect(await page.evaluate(() => document.documentElement.scrollWidth), room).toBe(360);
+			expect(await violations(), room).toEqual([]);
+		}
+	});
+
 	test('did all this without another origin or an error', () => {
 		expect(seen.errors).toEqual([]);
 		expect([...seen.requests.keys()]).toEqual([new URL(server.url).origin]);

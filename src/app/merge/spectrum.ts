@@ -11,3 +11,9 @@ export function shares(energy: readonly number[]): number[] {
 export function weighted(part: Pick<MergePart, 'ratio' | 'blocks'>, blocks: readonly { block: BlockId; norm: number }[]): Map<BlockId, number> {
 	return new Map(blocks.map(({ block, norm }) => [block, norm * Math.abs(blockRatio(part, block))]));
 }
+
+/** A share that is nearly all is told with the digits that matter: 0.99962 → "99.96 %". Only what is all is 100 %. */
+export function keptText(share: number): string {
+	if (share > 1 - 1e-6) return '100 %';
+	return `${(Math.floor(share * 1e4) / 100).toFixed(share < 0.99 ? 1 : 2)} %`;
+}

@@ -4,10 +4,13 @@
  * Only tests load it.
  */
 import type { Picture, Problem, RunEvent } from '../../../src/jobs/events';
+import { blobSource } from '../../../src/formats/source';
 import { writeSafetensors } from '../../../src/formats/safetensors-writer';
 import { fileBytes } from '../../../src/recipe/advice';
 import type { CellSettings } from '../../../src/recipe/plot-cells';
 import type { Recipe } from '../../../src/recipe/recipe';
+import { inspectFile } from '../../../src/service/inspect';
+import { Lab } from '../../../src/service/lab';
 import type { EventMessage, ModelInfo, ReplyOf, Request, TrainerClient, TrainRequest } from '../../../src/service/protocol';
 
 const MODEL: ModelInfo = {
@@ -131,7 +134,9 @@ function face({ seed, networks, width, height }: CellSettings): Picture {
 
 export function scriptedTrainer(until: string): TrainerClient {
 	const listeners = new Set<(message: EventMessage) => void>();
-	const answer = (request: Request): ReplyOf[Request['type']] => {
+	/** Files are looked into and merged by the real code: neither needs a GPU. */
+	const lab = new Lab();
+	const answer = (request: Request): ReplyOf[Request['type']] | Promise<ReplyOf[Request['type']]> => {
 		switch (request.type) {
 			case 'hello': {
 				const description = 'NVIDIA GeForce RTX 3080';
@@ -174,13 +179,21 @@ export function scriptedTrainer(until: string): TrainerClient {
 				cells.forEach((cell, index) => emit({ type: 'plotCell', index, picture: face(cell) }, index + 1));
 				return { outcome: 'done', drawn: cells.length, compiled: 1 };
 			}
+			case 'inspect':
+				return inspectFile(request.name, blobSource(request.blob));
+			case 'compareLoras':
+				return lab.compare(request.files);
+			case 'merge':
+				return lab.merge(request.run, request.request, () => undefined);
 			default:
 				return null;
 		}
 	};
 	return {
 		request: <R extends Request>(request: R) =>
-			new Promise<ReplyOf[R['type']]>((resolve) => setTimeout(() => resolve(answer(request) as ReplyOf[R['type']]), 20)),
+			new Promise<ReplyOf[R['type']]>((resolve, reject) =>
+				setTimeout(() => Promise.resolve(answer(request)).then((reply) => resolve(reply as ReplyOf[R['type']]), reject), 20)
+			),
 		subscribe(listener) {
 			listeners.add(listener);
 			return () => listeners.delete(listener);

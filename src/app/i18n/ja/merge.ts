@@ -27,7 +27,7 @@ export const merge: typeof en = {
 	textHint: 'SuperMergerと同じ書き方です。名前:比率 または 名前:比率:階層の重み をカンマでつなぎます。編集も貼り付けもできます。',
 	textUnknown: (names) => `「${names}」という名前のLoRAはライブラリにありません。先に追加するか、名前を直してください。`,
 	method: '方法',
-	methods: { svd: 'SVD（特異値分解）', concat: '連結', average: '平均' },
+	methods: { svd: 'SVD', concat: '連結', average: '平均' },
 	methodHints: {
 		svd: '選んだ次元のLoRA1つで最もよく表します。ファイルは小さく、わずかに失われます。',
 		concat: '正確で何も失いませんが、次元が足し算になり、ファイルもその分大きくなります。',
@@ -45,7 +45,7 @@ export const merge: typeof en = {
 	ownConv: '3×3の畳み込みだけ次元を変える',
 	convRank: '畳み込みの次元',
 	precision: '精度',
-	precisions: { f16: 'fp16（半精度）', bf16: 'bf16（半精度）', f32: 'float（単精度）' },
+	precisions: { f16: 'fp16', bf16: 'bf16', f32: 'float' },
 	precisionHints: {
 		f16: 'どのソフトでも読めます。サイズは半分です。',
 		bf16: 'サイズは半分で、少し粗くなります。必要とする学習ソフト向けです。',
