@@ -206,8 +206,8 @@ export interface Recipe {
 export interface KeptSetting {
 	in: 'first' | 'second';
 	key: string;
-	value?: JsonValue;
-	ours?: JsonValue;
+	value?: unknown;
+	ours?: unknown;
 }
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };

@@ -19,7 +19,7 @@ import { problem, shown } from './problem';
 import type { RecipeProblem } from './problem';
 import { int, num, SMALLEST } from './ranges';
 import { BLOCK_IDS, MODES, SAMPLERS } from './recipe';
-import type { JsonValue, Mode, ModelFamily, Recipe } from './recipe';
+import type { Mode, ModelFamily, Recipe } from './recipe';
 import { scheduleSchema } from './schedules';
 
 export const MAX_SEED = 0xffffffff;
@@ -74,7 +74,7 @@ const dataset = v.object({
 });
 
 /** Kept values are small: anything longer did not come from a preset. */
-const json = v.custom<JsonValue>((value) => value !== undefined && ((JSON.stringify(value) as string | undefined) ?? '').length <= 8000);
+const json = v.custom<unknown>((value) => value !== undefined && ((JSON.stringify(value) as string | undefined) ?? '').length <= 8000);
 const kept = v.object({ in: v.picklist(['first', 'second'] as const), key: text(200), value: v.optional(json), ours: v.optional(json) });
 
 const recipe = v.object({

@@ -27,7 +27,7 @@ function part(language: Language, entry: LibraryEntry): string[] {
 		`- ${entry.trigger === '' ? d.noTrigger : d.trigger(entry.trigger)}`,
 		`- ${entry.strength === null ? d.strengthUnsaid : d.strength(String(strength))}`,
 		`- ${d.use(`<lora:${name}:${strength}>`)}`,
-		...(recipe ? [`- ${d.trained(recipe.model.name, passesInOneLine(recipe.passes, words))}`] : []),
+		...(recipe ? [`- ${d.trained(recipe.model.name, passesInOneLine(recipe.passes, words, recipe.mode))}`] : []),
 		...(parents.length > 0 ? [`- ${d.merged(parents.map((parent) => `${stem(parent.name)} × ${parent.ratio}`).join(', '))}`] : []),
 		''
 	];

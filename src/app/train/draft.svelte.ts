@@ -4,14 +4,15 @@
  */
 import { decodeRecipeLink } from '../../recipe/link';
 import { defaultRecipe } from '../../recipe/defaults';
-import { applyPreset, type Preset } from '../../recipe/presets';
-import type { ModelFamily, Recipe } from '../../recipe/recipe';
+import { applyPreset, presetsFor, type Preset } from '../../recipe/presets';
+import type { Mode, ModelFamily, Recipe } from '../../recipe/recipe';
 import { parseRecipe } from '../../recipe/schema';
-import type { Problem } from '../../service/protocol';
+import type { PassName, Problem, TrainRequest } from '../../service/protocol';
 import { fitSize } from '../picture/checks';
 import { fitPicture, flattenPicture } from '../picture/fit';
 import { loadPicture, loadSample, PictureError, type LoadedPicture, type Which } from '../picture/load';
 import { preferences } from '../settings/preferences.svelte';
+import { DraftFiles } from './draft-files.svelte';
 import { overlay, type Typed } from './fields';
 import { MINI, toProblem, trainer } from './trainer.svelte';
 
@@ -20,8 +21,8 @@ export const RESOLUTION: Readonly<Record<ModelFamily, number>> = { mini: 128, sd
 
 export type LinkState = { kind: 'opened'; notes: Problem[] } | { kind: 'bad'; problems: Problem[] };
 
-function fresh(family: ModelFamily): Recipe {
-	return { ...defaultRecipe(family), name: 'mouth-a', storage: preferences.gpuStorage };
+function fresh(family: ModelFamily, mode: Mode = 'difference'): Recipe {
+	return { ...defaultRecipe(family, mode), name: 'mouth-a', storage: preferences.gpuStorage };
 }
 
 class Draft {
@@ -30,6 +31,8 @@ class Draft {
 	typed = $state<Record<string, Typed>>({});
 	original = $state.raw<LoadedPicture | null>(null);
 	target = $state.raw<LoadedPicture | null>(null);
+	/** Everything but the pair. */
+	readonly files = new DraftFiles(() => this.recipe);
 	/** Why a picture could not be taken. */
 	pictureProblems = $state.raw<Partial<Record<Which, Problem>>>({});
 	reading = $state<Partial<Record<Which, boolean>>>({});
@@ -90,6 +93,44 @@ class Draft {
 		}
 	}
 
+	get usesPair(): boolean {
+		return this.recipe.mode === 'difference' || this.recipe.mode === 'addift';
+	}
+
+	/** The passes that are trained: their settings are shown. */
+	get shownPasses(): readonly PassName[] {
+		const { mode, copier } = this.recipe;
+		return mode === 'difference' && copier.use === 'train' ? (copier.only ? ['copier'] : ['copier', 'difference']) : ['difference'];
+	}
+
+	/** What a pass is called: outside of the two-pass method there is only the result. */
+	passTitle(pass: PassName, names: Readonly<Record<PassName, string>>, result: string): string {
+		return this.recipe.mode === 'difference' ? names[pass] : result;
+	}
+
+	/** What the mode trains on; null while something of it is missing. */
+	get inputs(): Omit<TrainRequest, 'modelId' | 'recipe'> | null {
+		const { mode, mask, resumeFrom, copier } = this.recipe;
+		const { files } = this;
+		const start = resumeFrom ? files.start : undefined;
+		if (start === null) return null;
+		const more = start ? { start } : {};
+		if (mode === 'leco') return this.recipe.leco.original.trim() === '' ? null : more;
+		if (mode === 'lora' || mode === 'multiAddift') return files.pictures.length > 0 ? { ...more, pictures: files.pictures } : null;
+		if (!this.original || !this.target || (mask && !files.mask)) return null;
+		const pair = { ...more, original: this.original.picture, target: this.target.picture, ...(mask && files.mask ? { mask: files.mask.picture } : {}) };
+		if (mode !== 'difference' || copier.use === 'train') return pair;
+		return files.copier ? { ...pair, copier: files.copier } : null;
+	}
+
+	/** Another mode begins with its first preset; name, model, pictures and prompts stay. */
+	setMode(mode: Mode): void {
+		const { recipe } = this;
+		const [preset] = presetsFor(recipe.model.family, mode);
+		if (mode === recipe.mode || !preset) return;
+		this.applyPreset(preset);
+	}
+
 	applyPreset(preset: Preset): void {
 		this.typed = {};
 		this.recipe = applyPreset($state.snapshot(this.recipe), preset);
@@ -98,7 +139,7 @@ class Draft {
 	/** A model of another family has other rates and sizes: start from its defaults, keep name, prompts and pictures. */
 	setModel(family: ModelFamily, name: string, bundled: boolean): void {
 		const { recipe } = this;
-		const base = family === recipe.model.family ? $state.snapshot(recipe) : fresh(family);
+		const base = family === recipe.model.family ? $state.snapshot(recipe) : { ...fresh(family, recipe.mode), leco: $state.snapshot(recipe.leco) };
 		this.typed = family === recipe.model.family ? this.typed : {};
 		this.recipe = {
 			...base,

@@ -23,7 +23,11 @@ export function expectedSeconds(recipe: Recipe): number | null {
 	const perImage = rememberedSpeed(recipe.model.family);
 	if (perImage === null) return null;
 	const images = (pass: PassSettings) => pass.iterations * pass.batch;
-	return perImage * (images(recipe.passes.copier) + images(recipe.passes.difference));
+	return perImage * (hasCopier(recipe) ? images(recipe.passes.copier) : 0) + perImage * images(recipe.passes.difference);
+}
+
+function hasCopier({ mode, copier }: Recipe): boolean {
+	return mode === 'difference' && copier.use === 'train';
 }
 
 function rememberedSpeed(family: ModelFamily): number | null {

@@ -1,14 +1,21 @@
 /** Both passes in one line: `rank 16 → 4 · AdamW 0.005 → 0.003 · 300 + 150 steps`. Equal halves are said once. */
-import type { PassSettings, Recipe } from '../../recipe/recipe';
+import type { Mode, PassSettings, Recipe } from '../../recipe/recipe';
 import { short } from '../format';
 import type { Dictionary } from '../i18n/i18n.svelte';
 
-export function passesInOneLine({ copier, difference }: Recipe['passes'], t: Dictionary['recipe']): string {
+export function passesInOneLine(passes: Recipe['passes'], t: Dictionary['recipe'], mode: Mode = 'difference'): string {
+	const { difference } = passes;
+	// Modes with one pass have two equal halves.
+	const copier = mode === 'difference' ? passes.copier : difference;
 	const rank = (pass: PassSettings) => (pass.convRank > 0 ? `${pass.rank}+${pass.convRank}` : String(pass.rank));
 	const arrow = (a: string, b: string) => (a === b ? a : `${a} → ${b}`);
 	const names = [copier, difference].map((pass) => t.optimizers[pass.optimizer.kind]);
 	const rates = [copier, difference].map((pass) => short(pass.learningRate));
 	const [first = '', second = ''] = names;
 	const both = first === second ? `${first} ${arrow(rates[0] ?? '', rates[1] ?? '')}` : `${first} ${rates[0] ?? ''} → ${second} ${rates[1] ?? ''}`;
-	return t.summary(arrow(rank(copier), rank(difference)), both, `${copier.iterations} + ${difference.iterations}`);
+	return t.summary(
+		arrow(rank(copier), rank(difference)),
+		both,
+		mode === 'difference' ? `${copier.iterations} + ${difference.iterations}` : String(difference.iterations)
+	);
 }

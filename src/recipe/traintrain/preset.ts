@@ -31,7 +31,7 @@ const AROUND = ['mode', 'model', 'vae', 'te', 'original prompt', 'target prompt'
 type Json = Record<string, JsonValue>;
 
 const isBlock = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
-const same = (a: JsonValue | undefined, b: JsonValue | undefined): boolean => JSON.stringify(a) === JSON.stringify(b);
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 function modeOf(raw: Raw): Mode | undefined {
 	const name = textOf(raw['mode']).toLowerCase();
@@ -169,7 +169,7 @@ function restore(ours: Json, kept: readonly KeptSetting[], where: KeptSetting['i
 			const names = Array.isArray(entry.value) ? entry.value.map(String) : [];
 			const then = isBlock(entry.ours) ? entry.ours : {};
 			for (const name of names) if (same(ours[name], then[name] ?? standard[name])) delete out[name];
-		} else if (entry.value !== undefined && same(ours[entry.key], entry.ours)) out[entry.key] = entry.value;
+		} else if (entry.value !== undefined && same(ours[entry.key], entry.ours)) out[entry.key] = entry.value as JsonValue;
 	}
 	return out;
 }

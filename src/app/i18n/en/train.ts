@@ -68,7 +68,6 @@ export const train = {
 		timeUnknown: 'measured at the start',
 		timeAbout: (time: string) => `about ${time}, as measured last time`,
 		steps: 'Steps',
-		stepsValue: (copier: string, difference: string) => `${copier} + ${difference}`,
 		dispatches: (n: string) => `${n} GPU commands per step`,
 		see: (n: number) => (n === 1 ? 'One thing to fix first' : `${n} things to fix first`)
 	},

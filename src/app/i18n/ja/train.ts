@@ -69,7 +69,6 @@ export const train: (typeof en)['train'] = {
 		timeUnknown: '開始後に測ります',
 		timeAbout: (time) => `約 ${time}（前回の実測から）`,
 		steps: 'ステップ',
-		stepsValue: (copier, difference) => `${copier} + ${difference}`,
 		dispatches: (n) => `1ステップのGPU命令 ${n}`,
 		see: (n) => `先に直すところが ${n} つあります`
 	},

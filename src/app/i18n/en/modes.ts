@@ -1,0 +1,102 @@
+/** The modes of training: what each needs and makes, and the fields that only some of them have. */
+export const modes = {
+	choose: 'What to train',
+	names: { difference: 'Difference', addift: 'ADDifT', multiAddift: 'Many pairs', lora: 'LoRA', leco: 'Words only' },
+	needs: {
+		difference: 'Two pictures. A copier learns the first, then only what differs in the second. Slow and clean.',
+		addift: 'Two pictures, one quick pass without a copier: 30 to 100 steps. Touches the rest a little more.',
+		multiAddift: 'A folder of pairs (X.png and X_t.png). What all pairs have in common is learnt.',
+		lora: 'A folder of pictures with captions: a character, a style, a thing.',
+		leco: 'No picture: one concept of the model becomes another, or is forgotten (iLECO).'
+	},
+	result: 'Result',
+	folder: {
+		title: 'Pictures',
+		choose: 'Choose pictures and captions',
+		drop: 'Drop pictures here, with their .txt captions, or choose them',
+		found: (pictures: number, captions: number) => `${pictures} pictures, ${captions} with a caption`,
+		foundPairs: (pairs: number, pictures: number) => `${pairs} pairs in ${pictures} pictures`,
+		none: 'No pictures yet.',
+		reading: 'Reading pictures',
+		trigger: 'Trigger word',
+		triggerHint: 'Put before every caption; the word that calls the LoRA later. Empty: none.',
+		captions: 'Captions',
+		captionKinds: { files: 'from .txt or .caption files', names: 'from the file names' },
+		suffix: 'Ending of targets',
+		suffixHint: 'X.png and X_t.png are a pair when this is “_t”.',
+		repeats: 'Repeats',
+		repeatsHint: 'How often each picture counts in one round.',
+		bucketStep: 'Bucket step',
+		bucketHint: 'Sizes pictures are sorted into, in steps of so many pixels; 0: one square size.',
+		minSide: 'Shortest side',
+		maxRatio: 'Longest by shortest side',
+		subImages: 'Further crops',
+		subHint: 'Each picture also this many times at smaller sizes.',
+		mirror: 'Also mirror every picture',
+		upscale: 'Enlarge small pictures',
+		size: 'Size (width × height)',
+		sizeHint: 'In pixels: the budget of a picture.'
+	},
+	words: {
+		title: 'Concepts',
+		original: 'Concept to change',
+		originalHint: 'A prompt such as “blue hair”. Wherever the model would draw this …',
+		target: 'becomes',
+		targetHint: '… it draws this instead. Empty: the concept is forgotten.',
+		neutral: 'Instead of nothing',
+		neutralHint: 'With an empty target, the prompt that stands for “nothing”. Usually empty.'
+	},
+	options: {
+		title: 'Options of this mode',
+		copier: 'Copier',
+		copierUses: { train: 'train it', file: 'from a file' },
+		copierHint: 'A copier of the same original can be used again: pass 1 is skipped.',
+		copierFile: 'Copier file',
+		only: 'Only make the copier',
+		onlyHint: 'Stops after pass 1; the copier is the result, to be used for several targets.',
+		chooseFile: 'Choose file',
+		remove: 'Remove',
+		noFile: 'none',
+		swap: 'Learn the way back (original and target change places)',
+		mask: 'Mask',
+		maskHint: 'A black and white picture of the same size: white is learnt, black is not.',
+		maskAlpha: 'Transparent parts do not count',
+		maskDifference: 'Parts that are equal in both pictures do not count',
+		maskRenormalise: 'The loss is the mean over what counts',
+		timesteps: 'Timesteps',
+		timestepKinds: { traintrain: 'TrainTrain’s five', random: 'drawn from ten windows' },
+		timestepHint: 'TrainTrain takes five fixed timesteps in turn; its presets were made with that.',
+		multiplier: 'Strength while training',
+		multiplierHint: '0.25 is usual: at strength 1 the LoRA acts four times as strongly as it was trained.',
+		ratio: 'Weight of the mirrored steps',
+		ratioHint: '1: as strong as the others, so side effects cancel. 0: none. Below 0: they train “no change” on noise.',
+		resume: 'Go on from a LoRA',
+		resumeHint: 'Starts from its factors and ranks instead of a fresh network.'
+	},
+	network: {
+		kind: 'Network',
+		kindHint: 'LoHa reaches more ranks with the same numbers and wants a rate some ten times lower.',
+		kinds: { lierla: 'LoRA', loha: 'LoHa' },
+		attention: 'Attention',
+		attentionHint: 'Cross: how pictures follow the prompt. Self: how their parts fit together. Full: everything.',
+		attentions: { full: 'Full', cross: 'Cross only', self: 'Self only' },
+		strength: 'Saved strength',
+		strengthHint: 'Baked into the file: 2 makes strength 1 act like 2.',
+		blocks: 'Blocks as text',
+		blocksHint:
+			'Groups (all, attention, face, in, mid, out, deep, fine), ids and ranges (OUT03-05), “-M00” to leave out, or a list of 12, 17, 20 or 26 numbers.',
+		blocksBad: {
+			unknown: (entry: string) => `“${entry}” is no block and no group.`,
+			length: (entry: string) => `A list has 12, 17, 20 or 26 numbers, not ${entry}.`,
+			empty: 'At least one block must be left.'
+		}
+	},
+	open: {
+		drop: 'Open a recipe or a TrainTrain preset (.json)',
+		opened: (name: string) => `${name} was opened.`,
+		bad: (name: string) => `${name} could not be opened`,
+		exportRecipe: 'Save recipe',
+		exportPreset: 'Save as TrainTrain preset',
+		lost: (fields: string) => `TrainTrain has no setting for: ${fields}`
+	}
+};
