@@ -80,6 +80,23 @@ function addBlock(sums: Float64Array, stride: number, x: Float32Array, length: n
 	});
 }
 
+/** sum += the next `n` weights times their rows, from column `at` on; four rows at once, so that the sum is read and written a quarter as often. */
+function addRows(sum: Float64Array, width: number, weights: Float64Array, first: number, rows: Float32Array, at: number, length: number, n: number): void {
+	if (n === BLOCK) {
+		const [w0 = 0, w1 = 0, w2 = 0, w3 = 0] = [weights[first], weights[first + 1], weights[first + 2], weights[first + 3]];
+		if (w0 === 0 && w1 === 0 && w2 === 0 && w3 === 0) return;
+		for (let k = 0; k < width; k++) {
+			const low = w0 * (rows[at + k] ?? 0) + w1 * (rows[at + length + k] ?? 0);
+			sum[k] = (sum[k] ?? 0) + low + (w2 * (rows[at + 2 * length + k] ?? 0) + w3 * (rows[at + 3 * length + k] ?? 0));
+		}
+		return;
+	}
+	for (let i = 0; i < n; i++) {
+		const w = weights[first + i] ?? 0;
+		for (let k = 0; k < width; k++) sum[k] = (sum[k] ?? 0) + w * (rows[at + i * length + k] ?? 0);
+	}
+}
+
 /** weights·rows, `[r, L]`; weights `[r, R]`, rows `[R, L]`; summed in float64. */
 export function combine(weights: Float64Array, rows: Float32Array, count: number): Float32Array {
 	if (count === 0) return new Float32Array(0);
@@ -91,12 +108,7 @@ export function combine(weights: Float64Array, rows: Float32Array, count: number
 		const width = Math.min(CHUNK, length - from);
 		for (let r = 0; r < results; r++) {
 			sum.fill(0);
-			for (let i = 0; i < count; i++) {
-				const w = weights[r * count + i] ?? 0;
-				if (w === 0) continue;
-				const at = i * length + from;
-				for (let k = 0; k < width; k++) sum[k] = (sum[k] ?? 0) + w * (rows[at + k] ?? 0);
-			}
+			for (let i = 0; i < count; i += BLOCK) addRows(sum, width, weights, r * count + i, rows, i * length + from, length, Math.min(BLOCK, count - i));
 			out.set(width === CHUNK ? sum : sum.subarray(0, width), r * length + from);
 		}
 	}
@@ -259,13 +271,13 @@ const SWEEPS = 60;
 
 /** Makes `off` vanish by rotations; rows of `vectors` follow. */
 function implicitQl(diagonal: Float64Array, off: Float64Array, vectors: Float64Array, n: number): void {
+	// Against the largest entry, not the neighbours: where the matrix has no full rank, those are rounding themselves.
+	let scale = 0;
+	for (let i = 0; i < n; i++) scale = Math.max(scale, Math.abs(diagonal[i] ?? 0) + Math.abs(off[i] ?? 0));
 	for (let l = 0; l < n; l++) {
 		for (let sweep = 0; ; sweep++) {
 			let m = l;
-			for (; m < n - 1; m++) {
-				const size = Math.abs(diagonal[m] ?? 0) + Math.abs(diagonal[m + 1] ?? 0);
-				if (Math.abs(off[m] ?? 0) <= Number.EPSILON * size) break;
-			}
+			while (m < n - 1 && !(Math.abs(off[m] ?? 0) <= Number.EPSILON * scale)) m++;
 			if (m === l) break;
 			if (sweep === SWEEPS) throw new Error('The eigenvalues of a matrix were not found: it holds numbers that are not finite.');
 			const dl = diagonal[l] ?? 0;

@@ -44,7 +44,7 @@ beforeAll(() => {
 	printed = [];
 	writeFileSync(path('a.safetensors'), writeSafetensors(tensorsOf(MODULES)));
 	writeFileSync(path('b.safetensors'), writeSafetensors(tensorsOf(MODULES.slice(0, 1))));
-	writeFileSync(path('cut.safetensors'), readFileSync(path('a.safetensors')).subarray(0, 5000));
+	writeFileSync(path('cut.safetensors'), readFileSync(path('a.safetensors')).subarray(0, -40));
 	const base: TensorData[] = Object.values(PLACES).map(([name, shape]) => ({ name, dtype: 'F32', shape, data: randoms(size(shape)) }));
 	base.push({ name: 'first_stage_model.post_quant_conv.bias', dtype: 'F16', shape: [4], data: Uint16Array.of(1, 2, 3, 4) });
 	writeFileSync(path('base.safetensors'), writeSafetensors(base, { 'modelspec.title': 'a model', sshs_model_hash: 'old' }));
