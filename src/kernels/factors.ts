@@ -133,10 +133,11 @@ export class FactorStore {
 	/** @throws Error while the optimizer shows its averaged weights */
 	async readState(): Promise<FactorState> {
 		if (this.#aside) throw new Error('The values are averaged ones at the moment, not those that are trained.');
-		const buffers = await this.#buffers;
-		const kept = [buffers[0], ...buffers.slice(2)];
+		// Without a wait where possible: the copies are queued now, before whatever the caller queues next.
+		const buffers = this.#ready ?? (await this.#buffers);
+		const kept = [buffers[0], ...buffers.slice(2)].filter((buffer) => buffer !== undefined);
 		const sizes = [this.elements * 4, ...this.#states.map(({ bytes }) => bytes)];
-		const [values, ...state] = await Promise.all(kept.map((buffer, i) => (buffer ? readBuffer(this.#gpu, buffer, 0, sizes[i] ?? 0) : new ArrayBuffer(0))));
+		const [values, ...state] = await Promise.all(kept.map((buffer, i) => readBuffer(this.#gpu, buffer, 0, sizes[i] ?? 0)));
 		if (!values) throw new Error('The factors could not be read.');
 		return {
 			values: new Float32Array(values),

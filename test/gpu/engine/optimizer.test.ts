@@ -20,7 +20,7 @@ const ENTRIES: FactorEntry[] = [
 const UP = ENTRIES[1] as FactorEntry;
 
 const ALL: { name: string; settings: OptimizerSettings }[] = [
-	...OPTIMIZER_KINDS.map((kind) => ({ name: kind as string, settings: defaultOptimizer(kind) })),
+	...OPTIMIZER_KINDS.map((kind) => ({ name: kind, settings: defaultOptimizer(kind) })),
 	{ name: 'lion, 8 bit', settings: { ...defaultOptimizer('lion'), stateBits: 8 } },
 	{ name: 'adamw, 8 bit', settings: { ...defaultOptimizer('adamw'), stateBits: 8 } }
 ];
