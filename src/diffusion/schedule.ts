@@ -62,6 +62,13 @@ export function sigmaAt(t: number): number {
 	return Math.exp((1 - part) * logSigma(low) + part * logSigma(high));
 }
 
+/** The noise in x_t by a predicted velocity v = a·n − s·x₀: n = a·v + s·x_t, with a = 1/√(1 + σ²) and s = σ·a at a step that may be a fraction. */
+export function noiseOfVelocity(velocity: Float32Array, noised: Float32Array, t: number): Float32Array {
+	const sigma = sigmaAt(t);
+	const a = 1 / Math.sqrt(1 + sigma * sigma);
+	return velocity.map((v, i) => a * v + sigma * a * (noised[i] ?? 0));
+}
+
 /** The fractional step whose σ this is: the inverse of `sigmaAt`, clamped to 0..999. */
 export function stepOfSigma(sigma: number): number {
 	const wanted = Math.log(sigma);

@@ -12,7 +12,7 @@ import { noiseSource } from '../diffusion/noise';
 import type { NoiseKind } from '../diffusion/noise';
 import { dpmpp2m } from '../diffusion/dpmpp';
 import { ddim, eulerAncestral, guide } from '../diffusion/samplers';
-import { sigmaAt } from '../diffusion/schedule';
+import { noiseOfVelocity } from '../diffusion/schedule';
 import { buildUnet } from '../diffusion/unet';
 import type { Gpu } from '../gpu/gpu';
 import { GraphBuilder } from '../graph/builder';
@@ -248,13 +248,6 @@ export async function sampleLatents(denoiser: Denoiser, options: SampleOptions):
 		case 'dpmpp_2m':
 			return dpmpp2m(denoise, noise, { steps, onStep });
 	}
-}
-
-/** n = a·v + s·x_t, with a = 1/√(1 + σ²) and s = σ·a at a step that may be a fraction. */
-function noiseOfVelocity(velocity: Float32Array, latents: Float32Array, t: number): Float32Array {
-	const sigma = sigmaAt(t);
-	const a = 1 / Math.sqrt(1 + sigma * sigma);
-	return velocity.map((v, i) => a * v + sigma * a * (latents[i] ?? 0));
 }
 
 function conditionOf(options: SampleOptions, i: number): Conditioning {
