@@ -18,9 +18,8 @@ export interface ResizeSettings {
 /** Below this nothing is there. */
 const NOTHING = 1e-6;
 
-function firstReaching(values: ArrayLike<number>, share: number): number {
-	let total = 0;
-	for (let k = 0; k < values.length; k++) total += values[k] ?? 0;
+function firstReaching(values: Float64Array, share: number): number {
+	const total = values.reduce((all, value) => all + value, 0);
 	let sum = 0;
 	for (let k = 0; k < values.length; k++) {
 		sum += values[k] ?? 0;

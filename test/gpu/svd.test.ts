@@ -2,6 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { SvdBatch, type SvdPanels, type SvdShape } from '../../src/kernels/svd';
 import { gram, product, symmetricEigen, transposed } from '../../src/lora/linear';
+import { MergeSession } from '../../src/lora/merge';
+import type { MergeSettings } from '../../src/recipe/merge';
+import { changeOf, minus, norm, openModules, type TestModule } from '../unit/lora/merge-harness';
 import { openTestGpu, randomFloats } from './harness';
 
 const SHAPES: SvdShape[] = [
@@ -73,6 +76,50 @@ describe('batched SVD', () => {
 			}
 		} finally {
 			batch.destroy();
+		}
+	});
+});
+
+describe('a merge on the GPU', () => {
+	test('is the one of the CPU, also where LoRAs cancel each other, and for other ratios', async () => {
+		const gpu = await openTestGpu();
+		const module = (block: number, rank: number, seed: number, nudge = 0): TestModule => ({
+			name: `lora_unet_down_blocks_${block}_attentions_0_transformer_blocks_0_attn2_to_k`,
+			rows: 48,
+			inputs: [64],
+			rank,
+			alpha: rank / 2,
+			down: randomFloats(rank * 64, seed).map((x, i) => x + nudge * Math.sin(i)),
+			up: randomFloats(rank * 48, seed + 1).map((x, i) => x + nudge * Math.cos(i))
+		});
+		const a = await openModules('a', [module(0, 4, 1), module(1, 6, 3)]);
+		const b = await openModules('b', [module(0, 4, 1, 1e-4), module(1, 3, 9), module(2, 5, 11)]);
+		const [fast, exact] = [new MergeSession([a, b]), new MergeSession([a, b])];
+		try {
+			for (const ratios of [
+				[1, -1],
+				[0.3, 0.8]
+			]) {
+				const settings: MergeSettings = {
+					name: 'm',
+					method: 'svd',
+					dimension: { kind: 'energy', keep: 0.9 },
+					convDimension: null,
+					precision: 'f32',
+					parts: ratios.map((ratio, i) => ({ name: String(i), ratio, blocks: null }))
+				};
+				const [ours, theirs] = [await fast.merge(settings, { gpu, force: true }), await exact.merge(settings)];
+				expect([ours.report.device, theirs.report.device]).toEqual(['gpu', 'cpu']);
+				expect(ours.report.ranks).toEqual(theirs.report.ranks);
+				ours.modules.forEach((one, i) => {
+					const other = theirs.modules[i];
+					if (!other) throw new Error('a module is missing');
+					const wanted = changeOf(other);
+					expect(norm(minus(wanted, changeOf(one)))).toBeLessThan(1e-4 * norm(wanted));
+				});
+			}
+		} finally {
+			fast.release();
 		}
 	});
 });
