@@ -104,10 +104,3 @@ export function printBlocks(blocks: readonly BlockId[]): string {
 	}
 	return parts.join(', ');
 }
-
-/** A list of zeros and ones; undefined when a chosen block has no place in a list of this length. */
-export function listBlocks(blocks: readonly BlockId[], length: number): string | undefined {
-	const ids = BLOCK_LISTS[length];
-	if (!ids || blocks.some((id) => !ids.includes(id))) return undefined;
-	return ids.map((id) => (blocks.includes(id) ? 1 : 0)).join(',');
-}

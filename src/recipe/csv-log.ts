@@ -56,6 +56,15 @@ export function csvLog(recipe: Recipe, pass: 'copier' | 'difference', points: re
 	return { name: `${recipe.name}${pass === 'copier' ? '_copy' : ''}.csv`, text: header(recipe, pass) + rows.join('') };
 }
 
+/** Points of a curve; the moving average is made here, a loss that is not finite leaves it alone. */
+export function logPoints(steps: ArrayLike<number>, losses: ArrayLike<number>, rates: ArrayLike<number | null>): LogPoint[] {
+	let average: number | undefined;
+	return Array.from(losses, (loss, i) => {
+		if (Number.isFinite(loss)) average = average === undefined ? loss : 0.9 * average + 0.1 * loss;
+		return { step: steps[i] ?? i + 1, lossAverage: average ?? loss, learningRate: rates[i] ?? NaN };
+	});
+}
+
 /** Collects points; steps that a rollback or a resumption did again replace what was there from that step on. */
 export class LogPoints {
 	readonly #points: Record<'copier' | 'difference', LogPoint[]> = { copier: [], difference: [] };
@@ -69,12 +78,8 @@ export class LogPoints {
 	/** What an interrupted run trained before: the rates are the schedule's own. */
 	before(recipe: Recipe, pass: 'copier' | 'difference', losses: ArrayLike<number>): void {
 		const { learningRate, iterations, schedule } = recipe.passes[pass];
-		let average: number | undefined;
-		for (let k = 0; k < losses.length; k++) {
-			const loss = losses[k] ?? NaN;
-			if (Number.isFinite(loss)) average = average === undefined ? loss : 0.9 * average + 0.1 * loss;
-			this.add(pass, { step: k + 1, lossAverage: average ?? loss, learningRate: learningRateAt(k, learningRate, iterations, schedule) });
-		}
+		const rates = Array.from(losses, (_, k) => learningRateAt(k, learningRate, iterations, schedule));
+		for (const point of logPoints([], losses, rates)) this.add(pass, point);
 	}
 
 	/** Files of the passes that have points, the copier's first. */

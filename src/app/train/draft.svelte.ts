@@ -40,14 +40,14 @@ class Draft {
 	/** Set when both pictures were brought to one size. */
 	fitted = $state.raw<{ width: number; height: number } | null>(null);
 
-	#parsed = $derived(parseRecipe(overlay($state.snapshot(this.recipe as unknown) as Recipe, $state.snapshot(this.typed))));
+	#parsed = $derived(parseRecipe(overlay($state.snapshot(this.recipe), $state.snapshot(this.typed))));
 
 	/** The same without what is wrong, so that one bad field does not hide what is to be said about the others. */
 	#accepted = $derived.by(() => {
 		if (this.#parsed.ok) return this.#parsed;
 		const wrong = this.#parsed.problems.filter((problem) => problem.level === 'error').map((problem) => problem.where);
 		const good = Object.entries($state.snapshot(this.typed)).filter(([path]) => !wrong.some((where) => where === path || where.startsWith(`${path}.`)));
-		return parseRecipe(overlay($state.snapshot(this.recipe as unknown) as Recipe, Object.fromEntries(good)));
+		return parseRecipe(overlay($state.snapshot(this.recipe), Object.fromEntries(good)));
 	});
 
 	/** The recipe in force: valid, with everything typed that is valid. */

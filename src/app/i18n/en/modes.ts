@@ -10,6 +10,7 @@ export const modes = {
 		leco: 'No picture: one concept of the model becomes another, or is forgotten (iLECO).'
 	},
 	result: 'Result',
+	settings: 'Settings',
 	folder: {
 		title: 'Pictures',
 		choose: 'Choose pictures and captions',

@@ -12,6 +12,7 @@ export const modes: typeof en = {
 		leco: '画像は要りません。モデルの中のある概念を別の概念に変えるか、忘れさせます。'
 	},
 	result: '学習結果',
+	settings: '学習の設定',
 	folder: {
 		title: '画像',
 		choose: '画像とキャプションを選ぶ',
