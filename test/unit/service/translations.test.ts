@@ -36,10 +36,16 @@ describe('Japanese', () => {
 			'jobs/plot.ts',
 			'helper/plot.ts',
 			'helper/plotFile.ts',
-			'training/pass.ts'
+			'training/pass.ts',
+			'jobs/resume.ts',
+			'jobs/queue-sweep.ts',
+			'app/queue/models.ts',
+			'app/queue/queue.svelte.ts'
 		];
 		const texts = (await Promise.all(files.map(source))).join('\n');
-		const codes = [...texts.matchAll(/'((?:plot|pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(([, code]) => code ?? '');
+		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(
+			([, code]) => code ?? ''
+		);
 		expect(codes.length).toBeGreaterThan(20);
 		expect([...new Set(codes)].filter((code) => !(code in problemsJa))).toEqual([]);
 	});

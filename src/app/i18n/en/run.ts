@@ -52,7 +52,7 @@ export const run = {
 	stopSave: 'Stop and save',
 	stopping: 'Stopping after this step…',
 	leave:
-		'Training goes on while this tab is open, also in the background (browsers slow hidden tabs down). Closing it ends the run; files listed below are kept in the library.',
+		'Training goes on while this tab is open, also in the background (browsers may slow it down). If you close it, training stops; open Utsushi again and it offers to go on from the last snapshot.',
 	loss: 'Loss',
 	lossHint: 'Jumps by nature: each step meets other noise. Look at the trend.',
 	lossText: (pass: string, steps: string, first: string, last: string) => `Loss, ${pass}: ${steps} steps, smoothed from ${first} to ${last}.`,
