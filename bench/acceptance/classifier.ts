@@ -9,8 +9,7 @@ const CHANNELS = [3, 32, 64, 96, 128, 128] as const;
 /** hair, eyes, direction, mouth, style, background, glasses */
 const HEADS = [12, 10, 3, 10, 6, 8, 2] as const;
 const MOUTH = 3;
-export const MOUTHS = ['smile', 'neutral', 'frown', 'a', 'i', 'u', 'e', 'o', 'grin', 'round'] as const;
-export const VOWELS = ['a', 'i', 'u', 'e', 'o'] as const;
+const MOUTHS = ['smile', 'neutral', 'frown', 'a', 'i', 'u', 'e', 'o', 'grin', 'round'] as const;
 const FIRST_OPEN = 3;
 const SHAPE_A = 3;
 

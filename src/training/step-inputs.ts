@@ -17,8 +17,6 @@ export function joined(parts: readonly Float32Array[]): Float32Array {
 	return out;
 }
 
-export const repeated = (data: Float32Array, times: number): Float32Array => joined(new Array<Float32Array>(times).fill(data));
-
 /** @param items one conditioning for each item of the batch */
 export function writeConditioning(program: Program, inputs: Pick<StepInputs, 'context' | 'vector'>, config: UnetConfig, items: readonly Conditioning[]): void {
 	for (const { context } of items)
