@@ -15,8 +15,8 @@ export {
 	type JobOutcome,
 	type Queue
 } from '../jobs/queue';
-export { QueueRunner, type JobEnd, type JobReport, type QueueEffects } from '../jobs/queue-runner';
-export { sweepRecipes, sweepValues, type Sweep } from '../jobs/queue-sweep';
+export { QueueRunner, type JobEnd, type JobReport } from '../jobs/queue-runner';
+export { sweepRecipes, sweepValues } from '../jobs/queue-sweep';
 import type { Job, Queue } from '../jobs/queue';
 import { parseRecipe } from '../recipe/schema';
 
