@@ -13,6 +13,11 @@ export const judgement = {
 		overflow: (times: string) =>
 			`Far more steps than needed (${times} times the usual way): style and background will come along. Save on the way and pick an earlier step.`
 	},
+	guard: 'When training goes wrong',
+	guards: { rollback: 'Go back, halve the rate, go on', stop: 'Stop with the last good network', off: 'Do nothing' },
+	guardHint: 'Watches loss, weights and gradients. A healthy run is not changed by it in any bit; it keeps two copies of the LoRA on the GPU.',
+	stopWhenConverged: 'End a pass when it has converged',
+	stopHint: 'Saves time when further steps change little. Off: every pass makes all its steps.',
 	find: 'Find the learning rate…',
 	title: 'Learning-rate finder',
 	lead: 'A throw-away network is trained for 80 steps while the rate grows from next to nothing until it breaks. Your run is not touched.',
