@@ -104,7 +104,10 @@ export const library = {
 		isCover: 'Cover',
 		remove: 'Remove picture',
 		number: (n: number) => `Picture ${n}`,
-		coverOf: (name: string) => `Cover of ${name}`
+		coverOf: (name: string) => `Cover of ${name}`,
+		coverFor: (name: string) => `Use as cover of ${name}`,
+		covered: (name: string) => `Now the cover of ${name}`,
+		coverFailed: 'It could not be kept; there may be no room. Try again.'
 	},
 	facts: {
 		title: 'Title',

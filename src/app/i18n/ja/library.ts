@@ -106,7 +106,10 @@ export const library: typeof en = {
 		isCover: '表紙',
 		remove: '画像を外す',
 		number: (n) => `画像 ${n}`,
-		coverOf: (name) => `${name} の表紙`
+		coverOf: (name) => `${name} の表紙`,
+		coverFor: (name) => `${name} の表紙にする`,
+		covered: (name) => `${name} の表紙にしました`,
+		coverFailed: '保存できませんでした。空きが足りないかもしれません。もう一度'
 	},
 	facts: {
 		title: '題名',
