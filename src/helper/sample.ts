@@ -1,6 +1,9 @@
 /** `utsushi sample`: one picture from a model and any number of LoRAs. */
 import { readFile, writeFile } from 'node:fs/promises';
+import { parse } from 'node:path';
 import { encodePng } from '../formats/png';
+import { writeLoraTag, writeParameters } from '../formats/webui';
+import { SAMPLER_NAMES } from '../recipe/plot-labels';
 import { asStorageError } from '../storage/errors';
 import type { SampleCommand } from './arguments';
 import { EXIT, type Context, type ExitCode } from './exit';
@@ -12,9 +15,16 @@ const RUN = 'sample';
 
 /** The settings in the form WebUI writes and reads them. */
 function parameters(command: SampleCommand, size: { width: number; height: number }, model: string): string {
-	const sampler = command.sampler === 'ddim' ? 'DDIM' : 'Euler a';
-	const negative = command.negative ? `\nNegative prompt: ${command.negative}` : '';
-	return `${command.prompt}${negative}\nSteps: ${command.steps}, Sampler: ${sampler}, CFG scale: ${command.cfg}, Seed: ${command.seed}, Size: ${size.width}x${size.height}, Model: ${model}`;
+	const tags = command.loras.map(({ file, strength }) => writeLoraTag(parse(file).name, strength));
+	return writeParameters([command.prompt, ...tags].filter((part) => part !== '').join(' '), command.negative, [
+		['Steps', command.steps],
+		['Sampler', SAMPLER_NAMES[command.sampler]],
+		['CFG scale', command.cfg],
+		['Seed', command.seed],
+		['Size', `${size.width}x${size.height}`],
+		['Model', model],
+		['RNG', 'NV']
+	]);
 }
 
 export async function sample(command: SampleCommand, context: Context): Promise<ExitCode> {

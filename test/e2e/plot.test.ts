@@ -115,6 +115,19 @@ describe('in the page', () => {
 		expect(splitValues(settings.get('X Values') ?? '')).toEqual(['<lora:mouth-a:0>', '<lora:mouth-a:2>']);
 	});
 
+	test('the next visit finds the pictures', async () => {
+		await page.reload();
+		await page
+			.locator('input[type=file][multiple]')
+			.setInputFiles({ name: 'another name.safetensors', mimeType: 'application/octet-stream', buffer: await readFile(LORA) });
+		await page.getByRole('button', { name: 'Remove another name' }).waitFor();
+		expect(await page.getByLabel('Steps', { exact: true }).inputValue()).toBe('1');
+		await page.getByLabel('What X varies').selectOption('strength');
+		await values('X').fill('0, 2');
+		await page.getByText('2 pictures, all drawn').waitFor();
+		await expect.poll(pictures).toBe(2);
+	});
+
 	test('a cell opens large, against the picture without LoRA', async () => {
 		await page.getByRole('button', { name: 'Picture: Strength: 2' }).click();
 		await page.getByRole('slider', { name: 'Share of the picture without LoRA that is shown' }).waitFor();

@@ -51,6 +51,10 @@ describe('the library in a browser', () => {
 		expect(await page.evaluate(() => globalThis.storageSteps?.again())).toEqual({ name: 'renamed.safetensors', metadata: { a: 'b' }, length: 5000 });
 	});
 
+	test('keeps cells of plots within their room, the latest used ones', async () => {
+		expect(await page.evaluate(() => globalThis.storageSteps?.cells())).toEqual({ known: ['a', 'c', 'd'], left: ['d 300', 'e 600'], plot: { version: 1 } });
+	});
+
 	test('says so when the browser has cleared a file', async () => {
 		const found = await page.evaluate(() => globalThis.storageSteps?.missing());
 		expect(found?.code).toBe('storage.missing');

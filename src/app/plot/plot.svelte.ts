@@ -187,13 +187,13 @@ class PlotTable {
 		}
 	}
 
-	/** `#plot?lora=ID`: this LoRA alone, on the review sheet. */
-	async open(id: string): Promise<void> {
+	/** `#plot?lora=ID&lora=ID…`: these LoRAs alone, on the review sheet. */
+	async open(ids: readonly string[]): Promise<void> {
 		await this.restore();
-		const entry = (await (await library()).list()).find((candidate) => candidate.id === id);
-		if (!entry || this.busy) return;
+		const entries = (await (await library()).list()).filter(({ id }) => ids.includes(id));
+		if (entries.length === 0 || this.busy) return;
 		this.form.loras = [];
-		await this.addFromLibrary(entry);
+		for (const entry of entries) await this.addFromLibrary(entry);
 		this.applyPreset('review');
 	}
 

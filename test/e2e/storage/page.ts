@@ -2,6 +2,7 @@
 import { openDatabase } from '../../../src/storage/database';
 import { databaseFiles, openFiles } from '../../../src/storage/files';
 import { openLibrary, type LibraryDraft } from '../../../src/storage/library';
+import { openPlots } from '../../../src/storage/plots';
 import { openSettings } from '../../../src/storage/settings';
 
 const draft = (name: string): LibraryDraft => ({ name, role: 'result', run: 'r', step: 3, family: 'mini', recipe: null, metadata: { a: 'b' }, previews: [] });
@@ -37,6 +38,28 @@ const steps = {
 		const found = entry ? { name: entry.name, metadata: entry.metadata, length: (await library.read(entry.id)).size } : null;
 		library.close();
 		return found;
+	},
+	/** Cells of plots: known by key, the longest unused go when the room is used up. */
+	async cells() {
+		const plots = await openPlots('plots-test', 1000);
+		const png = (size: number) => new Blob([bytes(size)]);
+		const pause = () => new Promise((later) => setTimeout(later, 5));
+		for (const key of ['a', 'b', 'c']) {
+			await plots.write(key, png(300));
+			await pause();
+		}
+		await plots.read(['a']);
+		await pause();
+		await plots.write('d', png(300));
+		const known = [...(await plots.known(['a', 'b', 'c', 'd', 'e']))].sort();
+		plots.close();
+		const again = await openPlots('plots-test', 1000);
+		await again.write('e', png(600));
+		const left = [...(await again.read(['a', 'b', 'c', 'd', 'e']))].map(([key, { size }]) => `${key} ${size}`).sort();
+		await again.writePlot({ version: 1 });
+		const plot = await again.readPlot();
+		again.close();
+		return { known, left, plot };
 	},
 	async missing() {
 		const library = await openLibrary();

@@ -17,6 +17,7 @@ export const plot = {
 	lorasHint: 'All of them are used together; the axis “LoRA” uses them one by one.',
 	noLoras: 'None yet: the model alone is drawn.',
 	addLibrary: 'From the library',
+	addRun: (name: string, n: number) => `All ${n} files of the run of ${name}`,
 	addFile: 'Choose files',
 	addDrop: 'or drop them here',
 	libraryEmpty: 'The library is empty.',

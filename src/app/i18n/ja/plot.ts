@@ -19,6 +19,7 @@ export const plot: typeof en = {
 	lorasHint: 'ここにあるLoRAはすべて同時に使います。軸に「LoRA」を選ぶと1つずつ使います。',
 	noLoras: 'まだありません。モデルだけで描きます。',
 	addLibrary: 'ライブラリから追加',
+	addRun: (name, n) => `${name} の学習のファイル ${n} 個すべて`,
 	addFile: 'ファイルを選ぶ',
 	addDrop: 'またはここにドロップ',
 	libraryEmpty: 'ライブラリは空です。',
