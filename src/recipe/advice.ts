@@ -47,11 +47,11 @@ export const PER_RANK: Readonly<Record<ModelFamily, PerRank>> = {
 	sdxl: { modules: 722, linear: 2_659_840, convModules: 66, convLinear: 58_560, conv3: 355_840 }
 };
 
-/** Trainable numbers of one pass with all blocks. */
-export function factorCount(family: ModelFamily, pass: Pick<PassSettings, 'rank' | 'convRank'>): number {
+/** Trainable numbers of one pass with all blocks and full attention. LoHa has two pairs of factors. */
+export function factorCount(family: ModelFamily, pass: Pick<PassSettings, 'rank' | 'convRank'> & Partial<Pick<PassSettings, 'network'>>): number {
 	const per = PER_RANK[family];
 	const extra = pass.convRank > 0 ? per.convLinear * pass.rank + per.conv3 * pass.convRank : 0;
-	return per.linear * pass.rank + extra;
+	return (per.linear * pass.rank + extra) * (pass.network === 'loha' ? 2 : 1);
 }
 
 /** Expected size of the saved file in bytes, within about one percent: numbers, alphas, and about 270 header bytes a module. */

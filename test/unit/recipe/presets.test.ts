@@ -45,6 +45,7 @@ describe('advice', () => {
 		expect(factorCount('sd15', { rank: 4, convRank: 0 })).toBe(1_695_744);
 		expect(factorCount('sdxl', { rank: 4, convRank: 0 })).toBe(10_639_360);
 		expect(factorCount('sd15', { rank: 1, convRank: 1 })).toBe(1_050_816);
+		expect(factorCount('sd15', { rank: 1, convRank: 1, network: 'loha' })).toBe(2 * 1_050_816);
 		expect(factorCount('sdxl', { rank: 1, convRank: 1 })).toBe(3_074_240);
 	});
 

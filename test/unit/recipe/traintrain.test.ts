@@ -238,7 +238,7 @@ describe('there and back', () => {
 		recipe.passes.difference.schedule = {
 			...defaultSchedule(kind),
 			...(kind === 'plateau' ? { smoothing: 0 } : {})
-		} as Recipe['passes']['difference']['schedule'];
+		};
 		expect(imported(exportTrainTrain(recipe).json).passes.difference.schedule).toEqual(recipe.passes.difference.schedule);
 	});
 
