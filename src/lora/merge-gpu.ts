@@ -15,7 +15,10 @@ import { diagonal, type StackFactors } from './merge-solve';
 
 /** Multiplications of Gram matrices that take the CPU about a second. */
 const WORTH = 1e9;
-const BATCH_BYTES = 192 << 20;
+/** A batch is one dispatch per kernel: small enough that none keeps a slow GPU busy for long. */
+const BATCH_BYTES = 48 << 20;
+/** One workgroup rotates a whole core, which takes long when it is large. */
+const MOST_RANK = 192;
 const KEEP_BYTES = 768 << 20;
 const CANCELLED = 1 / 300;
 
@@ -62,7 +65,7 @@ export class GpuMerge {
 	) {
 		const limit = Math.min(BATCH_BYTES, gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 4;
 		let [used, all] = [0, 0];
-		for (const stack of stacks) {
+		for (const stack of stacks.filter((one) => rankOf(one) <= MOST_RANK)) {
 			const floats = panelFloats(shapeOf(stack));
 			const last = this.#plan.at(-1);
 			if (last && used + floats <= limit) last.push(stack);

@@ -13,7 +13,7 @@ describe('extraction', () => {
 		const [rows, columns, full] = [60, 80, 60];
 		const up = randoms(rows * full).map((x, i) => x * 0.9 ** (i % full));
 		const delta = Float32Array.from(change(up, randoms(full * columns), full, 1));
-		const name = 'model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight';
+		const name = 'model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight';
 		const before = randoms(rows * columns);
 		const open = (data: Float32Array): ReturnType<typeof openSafetensors> =>
 			openSafetensors(bytesSource(writeSafetensors([{ name, dtype: 'F32', shape: [rows, columns], data }])));
