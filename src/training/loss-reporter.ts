@@ -107,7 +107,9 @@ export class LossReporter {
 		const { batch } = this.options.settings;
 		const ran = this.#ran;
 		this.#ran = [];
-		const values = await Promise.all(this.options.objective.shapes.map(({ loss }, i) => this.programs[i]?.readHistory(loss)));
+		const values = await Promise.all(
+			this.options.objective.shapes.map(async ({ loss }, i) => (await this.programs[i]?.readHistory(loss)) ?? new Float32Array(0))
+		);
 		const next = values.map(() => 0);
 		return ran.map((shape) => {
 			const start = next[shape] ?? 0;

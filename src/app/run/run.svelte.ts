@@ -35,7 +35,7 @@ class Run {
 	#watch: ReturnType<typeof setTimeout> | undefined;
 	/** The job this run belongs to: a run that was taken up again is one run to the library. */
 	#job: string | null = null;
-	#ended: Promise<RunView> = new Promise(() => undefined);
+	#ended = new Promise<RunView>(() => undefined);
 	#tellEnded: (view: RunView) => void = () => undefined;
 	#lastSnapshot = 0;
 	#resumed = false;

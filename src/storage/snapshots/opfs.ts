@@ -16,7 +16,7 @@ async function writeSync(handle: FileSystemFileHandle, parts: readonly Uint8Arra
 		let at = 0;
 		for (const part of parts) {
 			for (let done = 0; done < part.length;) {
-				const written = access.write(part.subarray(done, done + PIECE) as Uint8Array<ArrayBuffer>, { at });
+				const written = access.write(part.subarray(done, done + PIECE), { at });
 				if (written === 0) throw new DOMException('No space left', 'QuotaExceededError');
 				done += written;
 				at += written;
