@@ -66,7 +66,7 @@ export function tagsOf(entries: readonly LibraryEntry[]): string[] {
 	return [...counts].sort(([a, n], [b, m]) => m - n || a.localeCompare(b)).map(([tag]) => tag);
 }
 
-/** "mouth, 口　a" → tags, each once. Commas of both languages separate; blanks inside a tag stay. */
+/** "mouth, 口、a" → tags, each once. Commas of both languages separate; blanks inside a tag stay. */
 export function parseTags(text: string): string[] {
 	return [
 		...new Set(

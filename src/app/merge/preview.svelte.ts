@@ -129,7 +129,7 @@ class Preview {
 			if (of !== run || event.type !== 'plotCell') return;
 			const place = wanted[event.index];
 			if (!place) return;
-			this[place.kind] = new Map([...this[place.kind]].filter(([seed]) => seeds.includes(seed))).set(place.seed, event.picture);
+			this[place.kind] = new Map([...[...this[place.kind]].filter(([seed]) => seeds.includes(seed)), [place.seed, event.picture]]);
 		});
 		try {
 			const loras = parts.map(({ name, sha256, blob }) => ({ name, sha256, blob }));
