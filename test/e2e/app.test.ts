@@ -113,6 +113,35 @@ describe.each([
 });
 
 describe('the Train screen', () => {
+	test('finds a learning rate, says why, and takes it over', async () => {
+		const { page, context, seen } = await visit({ theme: 'dark', width: 390 });
+		await page.getByText('Settings of both passes').click();
+		await page.getByRole('button', { name: 'Find the learning rate…' }).click();
+		await page.getByRole('button', { name: 'Start', exact: true }).click();
+		await page.getByText(/breaks at about/).waitFor();
+		// Where the start card does not stand over controls.
+		await page.evaluate(() => scrollTo(0, 0));
+		expect(await violations(page)).toEqual([]);
+		const use = page.getByRole('button', { name: /^Use / });
+		const rate = (await use.textContent())?.trim().replace('Use ', '') ?? '';
+		await use.press('Enter');
+		expect(await page.getByLabel('Learning rate – Copier').inputValue()).toBe(rate);
+		expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+		expect(seen.errors).toEqual([]);
+		await context.close();
+	});
+
+	test('shows what the guard did, what the previews changed, and where to look', async () => {
+		const { page, context } = await visit({ story: 'training' });
+		await start(page);
+		await page.getByText(/step 40: the loss rose to 7.4 times.*Went back to step 20/).waitFor();
+		await page.getByText(/Look at step \d+ first/).waitFor();
+		const film = page.getByRole('slider', { name: 'Through time' });
+		await film.press('Home');
+		expect(await film.getAttribute('aria-valuetext')).toContain('step 0');
+		await context.close();
+	});
+
 	test('fits 360 pixels in both languages', async () => {
 		for (const locale of ['ja', 'en-GB']) {
 			const { page, context } = await visit({ locale, width: 360 });

@@ -9,6 +9,7 @@ import { writeSafetensors } from '../../../src/formats/safetensors-writer';
 import { fileBytes } from '../../../src/recipe/advice';
 import type { CellSettings } from '../../../src/recipe/plot-cells';
 import type { Recipe } from '../../../src/recipe/recipe';
+import { adviseRate, ramp } from '../../../src/training/finder';
 import { inspectFile } from '../../../src/service/inspect';
 import { Lab } from '../../../src/service/lab';
 import type { EventMessage, ModelInfo, ReplyOf, Request, TrainerClient, TrainRequest } from '../../../src/service/protocol';
@@ -62,14 +63,33 @@ function* story({ recipe, ...pair }: TrainRequest, until: string): Generator<Run
 		const rate = pass === 'copier' ? 1.84 : 1.42;
 		yield { type: 'memory', pass, planned: 412_876_800, allocated: 412_876_800 };
 		yield { type: 'state', state: 'training', pass };
+		if (pass === 'copier') yield { type: 'preview', pass, step: 0, seed: recipe.preview.seeds[0] ?? 0, strength: 1, picture: original };
+		let broken = pass === 'copier';
 		for (let step = 1; step <= last; step++) {
+			if (broken && step === 40) {
+				// Once: the guard goes back and halves the rate.
+				yield { type: 'guard', pass, step, action: 'rollback', reason: 'loss', to: 20, factor: 0.5, value: 7.42, limit: 6 };
+				broken = false;
+				step = 21;
+			}
 			const value = pass === 'copier' ? loss(step, steps, 0.02, 0.0023) : loss(step, steps, 0.0072, 0.0032);
 			const left = (pass === 'copier' ? (steps - step) / 1.84 + recipe.passes.difference.iterations / 1.42 : (steps - step) / 1.42) | 0;
-			yield { type: 'progress', pass, step, steps, loss: value, lossAverage: value, learningRate: 1e-3, stepsPerSecond: rate, etaSeconds: left };
+			yield {
+				type: 'progress',
+				pass,
+				step,
+				steps,
+				loss: value,
+				lossAverage: value,
+				learningRate: broken ? 2e-3 : 1e-3,
+				stepsPerSecond: rate,
+				etaSeconds: left
+			};
 			if (step % recipe.saving.snapshotEvery === 0) yield { type: 'snapshot', pass, step, bytes: 1_200_000, milliseconds: 4 };
 			if (step % recipe.probe.every === 0) {
 				const now = 0.0026 + 0.011 * Math.exp((-4 * step) / steps);
-				yield { type: 'probe', pass, step, base: 0.0138, now, bands: [], verdict: step / steps > 0.7 ? 'converged' : 'learning' };
+				const bands = [0, 1, 2, 3].map((band) => ({ min: 250 * band, max: 250 * band + 250, base: 0.0138, now: now * (0.6 + 0.2 * band) }));
+				yield { type: 'probe', pass, step, base: 0.0138, now, bands, verdict: step / steps > 0.7 ? 'converged' : 'learning' };
 			}
 			if (step === 1 || step % recipe.preview.every === 0) {
 				const share = pass === 'copier' ? 0 : Math.min(1, (1.6 * step) / steps);
@@ -169,6 +189,11 @@ export function scriptedTrainer(until: string): TrainerClient {
 				for (const event of story(request.request, until))
 					for (const listener of listeners) listener({ run: request.run, seq: seq++, time: Date.now() + 251_000, event });
 				return null;
+			}
+			case 'findRate': {
+				const points = ramp(1e-6, 1e-1, 80).map((rate, i) => ({ rate, ratio: (rate > 2e-2 ? 30 : 1 / (1 + 300 * rate)) * Math.exp(0.2 * Math.sin(37 * i)) }));
+				for (const listener of listeners) listener({ run: request.run, seq: 0, time: Date.now(), event: { type: 'ratePoints', points } });
+				return adviseRate(points) ?? null;
 			}
 			case 'plot': {
 				const { cells } = request.request;
