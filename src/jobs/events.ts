@@ -4,7 +4,7 @@
  */
 import type { PassName, Picture, TrainingEvent, TrainingProblem } from '../training/events';
 
-export type { GuardReason, PassName, Picture, ProbeBand, ProbeVerdict, ProgressEvent } from '../training/events';
+export type { PassName, Picture } from '../training/events';
 
 export type Problem = TrainingProblem;
 

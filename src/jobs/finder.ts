@@ -3,7 +3,6 @@
  * The second pass of a difference run is tried without its copier, which does not exist yet: the same model and loss, so the rate is the same to within the finder's precision.
  */
 import { version } from '../../package.json';
-import type { Recipe } from '../recipe/recipe';
 import { denoisingObjective } from '../training/denoising';
 import { adviseRate } from '../training/finder';
 import type { RateAdvice } from '../training/finder';
@@ -23,11 +22,6 @@ import { continueUnlessStopped } from './stop';
 const LOW = 1e-6;
 const HIGH = 1e-1;
 const STEPS = 80;
-
-/** Optimizers whose rate is a factor on one they estimate: there is nothing to find. */
-export function findsItsOwnRate({ optimizer }: Recipe['passes'][PassName]): boolean {
-	return optimizer.kind === 'prodigy' || optimizer.kind === 'dAdaptAdam' || optimizer.kind === 'dAdaptLion';
-}
 
 function plainObjective({ inputs, recipe, config, weights }: TrainOptions, pass: PassName, trained: NetworkPlan, seed: number): Objective {
 	const bucket = inputs.kind === 'pairs' ? inputs.buckets[0] : undefined;
