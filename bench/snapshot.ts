@@ -24,7 +24,9 @@ try {
 	}
 	times.sort((a, b) => a - b);
 	const median = times[2] ?? 0;
-	process.stdout.write(`${megabytes} MB: ${median.toFixed(0)} ms to pack, seal and write (median of 5); at most every ${((median * 50) / 1000).toFixed(1)} s\n`);
+	process.stdout.write(
+		`${megabytes} MB: ${median.toFixed(0)} ms to pack, seal and write (median of 5); at most every ${((median * 50) / 1000).toFixed(1)} s\n`
+	);
 } finally {
 	await rm(folder, { recursive: true });
 }

@@ -79,7 +79,10 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 		case 'warning':
 			return problemLine(event.problem);
 		case 'ratePoints':
+		case 'snapshot':
 			return undefined;
+		case 'resumed':
+			return `${PASS[event.pass]}: going on after step ${event.step}`;
 		case 'plotCell':
 			return saved === undefined ? undefined : `Cell ${event.index + 1}: ${saved}`;
 		case 'plotProgress':

@@ -1,5 +1,19 @@
 /** Elementwise operations and operations that only move or sum numbers, in float64. */
-import type { AddOp, CastOp, ConcatOp, GegluGradOp, GegluOp, MultiplyOp, RowSumOp, ScaleOp, SiluGradOp, SiluOp, SliceOp, SumPool2x2Op, Upsample2xOp } from '../ir';
+import type {
+	AddOp,
+	CastOp,
+	ConcatOp,
+	GegluGradOp,
+	GegluOp,
+	MultiplyOp,
+	RowSumOp,
+	ScaleOp,
+	SiluGradOp,
+	SiluOp,
+	SliceOp,
+	SumPool2x2Op,
+	Upsample2xOp
+} from '../ir';
 import { batchOf, channelsOf, picture, rowsOf, rowsPerItem } from '../shape';
 import type { Tensors } from './tensors';
 

@@ -93,7 +93,8 @@ export const recipe = {
 		every: 'Save every',
 		everyHint: 'Intermediate files of pass 2, to look back at. 0: only the result.',
 		snapshots: 'Snapshot every',
-		snapshotsHint: 'Steps after which a run can be taken up again if it is interrupted; also once a minute. 0: only when the page is hidden or the run is paused.',
+		snapshotsHint:
+			'Steps after which a run can be taken up again if it is interrupted; also once a minute. 0: only when the page is hidden or the run is paused.',
 		precision: 'File precision',
 		precisions: { f16: '16 bit', f32: '32 bit' },
 		keepCopier: 'Also keep the copier as a file'
