@@ -6,7 +6,7 @@ import { ProblemError } from '../jobs/problem';
 import { asProblem } from '../service/errors';
 import type { Problem } from '../service/protocol';
 import { parseArguments, UsageError, type Command } from './arguments';
-import { EXIT, type Context, type ExitCode } from './exit';
+import { EXIT, isInputProblem, type Context, type ExitCode } from './exit';
 import { helpText } from './help';
 import { InputError } from './inputError';
 import { installationAt } from './installation';
@@ -41,11 +41,6 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 		case 'bench':
 			return (await import('./bench')).bench(command, context);
 	}
-}
-
-/** Problems of what was given, as opposed to failures of the machine or of Utsushi. */
-function isInputProblem({ code }: Problem): boolean {
-	return /^(file|recipe|traintrain|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app)\./.test(code);
 }
 
 function report(problems: readonly Problem[], json: boolean, streams: Streams): void {

@@ -1,4 +1,5 @@
 /** What every command is given and gives back. */
+import type { Problem } from '../jobs/events';
 import type { Installation } from './installation';
 import type { Streams } from './output';
 
@@ -10,4 +11,9 @@ export interface Context {
 	installation: Installation;
 	/** Calls back on Ctrl-C (first and further ones, counted from 1) until the returned function is called. */
 	onInterrupt(listener: (count: number) => void): () => void;
+}
+
+/** Problems of what was given, as opposed to failures of the machine or of Utsushi. */
+export function isInputProblem({ code }: Problem): boolean {
+	return /^(file|recipe|traintrain|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app)\./.test(code);
 }

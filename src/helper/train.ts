@@ -14,7 +14,7 @@ import { QueueRunner, sweepRecipes, sweepValues, type Job, type JobDraft, type J
 import { openFolder, type Folder } from '../storage/node';
 import { folderSlots } from '../storage/snapshots/node';
 import { snapshotStore } from '../storage/snapshots/snapshots';
-import { EXIT, type Context, type ExitCode } from './exit';
+import { EXIT, isInputProblem, type Context, type ExitCode } from './exit';
 import { InputError } from './inputError';
 import { isOpen, madeBefore, newNight, openNights, type NightFolder } from './nightFolder';
 import { jsonReporter, textReporter, type Reporter } from './output';
@@ -227,7 +227,10 @@ class Night {
 }
 
 function exitOf(queue: Queue, unsaved: boolean): ExitCode {
-	return unsaved || queue.jobs.some(({ state }) => state === 'failed') ? EXIT.failed : EXIT.done;
+	const failed = queue.jobs.filter(({ state }) => state === 'failed');
+	if (unsaved) return EXIT.failed;
+	if (failed.length === 0) return EXIT.done;
+	return failed.every(({ problem }) => problem && isInputProblem(problem)) ? EXIT.badInput : EXIT.failed;
 }
 
 export async function train(command: TrainCommand, context: Context): Promise<ExitCode> {
