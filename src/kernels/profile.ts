@@ -6,15 +6,24 @@
  */
 import { readBuffer } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
+import type { Dispatch } from './dispatch';
 import { encodeCopy, encodeDispatch, type Ready } from './encode';
 
 export interface Timing {
 	readonly family: string;
 	readonly label: string;
 	readonly shader: string;
+	/** Its arrays: what it reads → what it writes. */
+	readonly shape: string;
 	readonly ms: number;
 	readonly flops: number;
 	readonly bytes: number;
+}
+
+function shapeOf({ bindings }: Dispatch): string {
+	const list = (written: boolean): string =>
+		bindings.flatMap(({ slot, access }) => ((access !== 'read') === written ? ['shape' in slot ? slot.shape.join('x') : `(${slot.elements})`] : [])).join(' ');
+	return `${list(false)} > ${list(true)}`;
 }
 
 /** Two timestamps per dispatch; a query set holds at most 4096. */
@@ -28,7 +37,8 @@ export async function profileSteps(gpu: Gpu, ready: readonly Ready[], uniforms: 
 		const times = gpu.timestamps ? await stamped(gpu, batch, uniforms) : await clocked(gpu, batch, uniforms);
 		batch.forEach((item, i) => {
 			const step = 'step' in item ? item.step : { family: 'copy', label: item.label, shader: 'copy', flops: 0, bytes: 2 * item.bytes };
-			timings.push({ family: step.family, label: step.label, shader: step.shader, ms: times[i] ?? 0, flops: step.flops, bytes: step.bytes });
+			const shape = 'step' in item ? shapeOf(item.step) : `${item.bytes} bytes`;
+			timings.push({ family: step.family, label: step.label, shader: step.shader, shape, ms: times[i] ?? 0, flops: step.flops, bytes: step.bytes });
 		});
 	}
 	gpu.check();

@@ -1,0 +1,115 @@
+/**
+ * A training step and a forward pass of a full-size UNet on this GPU: one JSON line for each case.
+ *
+ *   npx vite build --ssr bench/full.ts --outDir dist/bench
+ *   node dist/bench/full.js (--model FILE | --random sd15|sdxl|tiny-sdxl) [--size 512] [--rank 16] [--conv 0] [--batch 1] [--storage f16|f32] [--base f16|int8]
+ *                           [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--label TEXT]
+ *
+ * --size (pixels), --rank, --conv, --batch and --budget take lists (`512,768`); every combination is measured, and a case that fails is a line with `error`. --budget is what intermediates may
+ * take; `none` recomputes nothing. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale. Times are of this machine alone.
+ */
+import { parseArgs } from 'node:util';
+import { openCheckpoint } from '../src/diffusion/checkpoint';
+import { loadUnetWeights } from '../src/diffusion/weights';
+import { fileSource } from '../src/formats/node';
+import { openGpu } from '../src/gpu/gpu';
+import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../src/gpu/node';
+import { EXACT_TIMES } from '../src/helper/platform';
+import { WeightStore } from '../src/kernels/weights';
+import { countBuffers } from './full/live';
+import { measureForward, measureStep } from './full/step';
+import type { Bed, Case } from './full/step';
+import { RANDOM_MODELS, randomWeights } from './full/weights';
+
+const { values: args } = parseArgs({
+	options: {
+		model: { type: 'string' },
+		random: { type: 'string' },
+		size: { type: 'string' },
+		rank: { type: 'string', default: '16' },
+		conv: { type: 'string', default: '0' },
+		batch: { type: 'string', default: '1' },
+		storage: { type: 'string', default: 'f16' },
+		base: { type: 'string', default: 'f16' },
+		budget: { type: 'string', default: 'none' },
+		steps: { type: 'string', default: '10' },
+		profile: { type: 'boolean', default: false },
+		forward: { type: 'string', default: 'yes' },
+		checked: { type: 'boolean', default: false },
+		label: { type: 'string', default: '' }
+	}
+});
+
+/** Numbers to four digits: JSON for people and scripts. */
+const line = (value: unknown): void =>
+	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
+
+const list = (text: string): number[] => text.split(',').map((part) => (part === 'none' ? NaN : Number(part)));
+
+async function openBed(): Promise<Bed & { secondsWeights: number }> {
+	const gpu = await openGpu(await dawn([...(args.checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
+	const live = countBuffers(gpu.device);
+	if (args.base !== 'f16') throw new Error(`--base ${args.base}: weights are kept in the run's storage here; choose f16.`);
+	const weights = new WeightStore(gpu, args.storage === 'f32' ? 'f32' : 'f16');
+	const started = performance.now();
+	const seconds = (): number => (performance.now() - started) / 1000;
+	if (args.model !== undefined) {
+		const checkpoint = await openCheckpoint(await fileSource(args.model));
+		await loadUnetWeights(checkpoint, weights);
+		return { gpu, live, weights, family: checkpoint.config.family, unet: checkpoint.config.unet, secondsWeights: seconds() };
+	}
+	const model = RANDOM_MODELS[args.random ?? ''];
+	if (!model) throw new Error(`Name a checkpoint with --model, or one of ${Object.keys(RANDOM_MODELS).join(', ')} with --random.`);
+	await randomWeights(gpu, model.unet, weights);
+	return { gpu, live, weights, ...model, secondsWeights: seconds() };
+}
+
+const bed = await openBed();
+const { adapter } = bed.gpu;
+line({
+	label: args.label,
+	adapter: adapter.description || adapter.device,
+	f16: bed.gpu.f16,
+	subgroupMatrix: bed.gpu.subgroupMatrix,
+	family: bed.family,
+	secondsWeights: bed.secondsWeights,
+	weightBytes: bed.weights.bytes
+});
+
+const sizes = list(args.size ?? (bed.family === 'sdxl' ? '1024' : bed.family === 'sd15' ? '512' : '128'));
+const cases = sizes.flatMap((size) =>
+	list(args.batch).flatMap((batch) =>
+		list(args.rank).flatMap((rank) =>
+			list(args.conv).flatMap((convRank) =>
+				list(args.budget).map((gib): Case => {
+					const budgetBytes = Number.isNaN(gib) ? undefined : gib * 2 ** 30;
+					return { size, batch, rank, convRank, budgetBytes, steps: Number(args.steps), profile: args.profile };
+				})
+			)
+		)
+	)
+);
+
+async function guarded(what: object, measure: () => Promise<object>): Promise<void> {
+	try {
+		line({ ...what, ...(await measure()) });
+	} catch (cause) {
+		line({ ...what, error: cause instanceof Error ? cause.message : String(cause) });
+		bed.gpu.check();
+	}
+}
+
+for (const given of cases) {
+	const { size, batch, rank, convRank, budgetBytes } = given;
+	const what = { label: args.label, family: bed.family, size, batch, rank, convRank, base: args.base, storage: bed.weights.storage };
+	if (args.forward !== 'only') await guarded({ kind: 'step', ...what, budget: budgetBytes ?? null }, () => measureStep(bed, given));
+}
+if (args.forward !== 'no') {
+	for (const given of cases.filter(
+		({ rank, convRank, budgetBytes }) => rank === cases[0]?.rank && convRank === cases[0].convRank && budgetBytes === cases[0].budgetBytes
+	)) {
+		await guarded({ kind: 'forward', label: args.label, family: bed.family, size: given.size, storage: bed.weights.storage }, () => measureForward(bed, given));
+	}
+}
+// Dawn keeps the process alive while its instance exists.
+process.exit(0);
