@@ -6,9 +6,8 @@
  * Prompts of pictures may carry emphasis and be longer than one context (`prompt.ts`): each chunk is encoded on its own, its rows are multiplied by
  * their weights, and the chunk is brought back to the mean it had, per encoder: WebUI's "Original" emphasis.
  */
-import { openSession, type OnnxSession } from '../onnx/session';
 import type { Checkpoint } from './checkpoint';
-import { clipModel, type ClipOutputs } from './clip';
+import { ClipEncoder, type ClipOutputs, type ClipResult } from './clip';
 import type { TextConfig } from './config';
 import { promptChunks, type Chunk } from './prompt';
 import { BOS, clipTokenizer, EOS } from './tokenizer';
@@ -20,15 +19,18 @@ export interface TextConditioning {
 	readonly pooled: Float32Array;
 }
 
+/** Share of the work done, 0 to 1. */
+export type Progress = (fraction: number) => void;
+
 export interface TextEncoder {
 	/** Width of a context row, of all encoders together. */
 	readonly width: number;
 	/** Prompts to `[n, 77, width]`; what does not fit 75 tokens is cut off. */
-	encode(prompts: readonly string[]): Promise<Float32Array>;
+	encode(prompts: readonly string[], onProgress?: Progress): Promise<Float32Array>;
 	/** The same with the pooled vectors. */
-	condition(prompts: readonly string[]): Promise<TextConditioning>;
+	condition(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning>;
 	/** Prompts as WebUI reads them, each on its own: context `[77·k, width]` for its k chunks, pooled vector of the first. */
-	weighted(prompts: readonly string[]): Promise<TextConditioning[]>;
+	weighted(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
 	/** Frees the networks; they are opened again when needed. */
 	close(): Promise<void>;
 }
@@ -44,22 +46,32 @@ export function openTextEncoder(checkpoint: Checkpoint, options: TextEncoderOpti
 	const configs = checkpoint.config.text;
 	const several = configs.length > 1;
 	const { skip = several ? 2 : 1, finalNorm = !several } = options;
-	const encoders = configs.map((config) => new ClipEncoder(checkpoint, config, { skip, finalNorm, pooled: config.layout === 'openclip' }));
+	const encoders = configs.map((config) => new PromptEncoder(checkpoint, config, { skip, finalNorm, pooled: config.layout === 'openclip' }));
 	const width = configs.reduce((sum, config) => sum + config.width, 0);
-	const together = async (one: (encoder: ClipEncoder) => Promise<TextConditioning>): Promise<TextConditioning> => {
+	// Progress goes by the layers' numbers of weights.
+	const costs = configs.map((config) => config.layers * config.width * config.width);
+	const together = async (one: (encoder: PromptEncoder, onProgress: Progress) => Promise<ClipResult>, onProgress?: Progress): Promise<TextConditioning> => {
 		const results: { width: number; context: Float32Array; pooled: Float32Array }[] = [];
-		for (const encoder of encoders) results.push({ width: encoder.config.width, ...(await one(encoder)) });
+		const total = costs.reduce((a, b) => a + b, 0);
+		let before = 0;
+		for (const [i, encoder] of encoders.entries()) {
+			const cost = costs[i] ?? 0;
+			const from = before;
+			results.push({ width: encoder.config.width, ...(await one(encoder, (fraction) => onProgress?.((from + cost * fraction) / total))) });
+			before += cost;
+		}
 		return { context: sideBySide(results, width), pooled: results.at(-1)?.pooled ?? new Float32Array(0) };
 	};
-	const condition = (prompts: readonly string[]): Promise<TextConditioning> => together((encoder) => encoder.encode(prompts));
+	const condition = (prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning> =>
+		together((encoder, progress) => encoder.encode(prompts, progress), onProgress);
 	return {
 		width,
 		condition,
-		async weighted(prompts) {
+		async weighted(prompts, onProgress) {
 			const tokenizer = await clipTokenizer();
 			const chunked = prompts.map((prompt) => promptChunks(prompt, tokenizer));
 			const total = chunked.flat().length;
-			const { context, pooled } = await together((encoder) => encoder.encodeChunks(chunked.flat()));
+			const { context, pooled } = await together((encoder, progress) => encoder.encodeChunks(chunked.flat(), progress), onProgress);
 			let row = 0;
 			return chunked.map((chunks) => {
 				const from = row;
@@ -68,54 +80,51 @@ export function openTextEncoder(checkpoint: Checkpoint, options: TextEncoderOpti
 				return { context: cut(context, row), pooled: cut(pooled, from + 1) };
 			});
 		},
-		encode: async (prompts) => (await condition(prompts)).context,
+		encode: async (prompts, onProgress) => (await condition(prompts, onProgress)).context,
 		async close() {
 			for (const encoder of encoders) await encoder.close();
 		}
 	};
 }
 
-class ClipEncoder {
-	#session: Promise<OnnxSession> | undefined;
+/** One encoder with its tokenizer. */
+class PromptEncoder {
+	readonly #clip: ClipEncoder;
 
 	constructor(
-		private readonly checkpoint: Checkpoint,
+		checkpoint: Checkpoint,
 		readonly config: TextConfig,
 		private readonly outputs: ClipOutputs
-	) {}
-
-	async encode(prompts: readonly string[]): Promise<TextConditioning> {
-		const { length, padToken } = this.config;
-		const tokenizer = await clipTokenizer();
-		return this.#run(prompts.map((prompt) => tokenizer.encode(prompt, { length, padToken })));
+	) {
+		this.#clip = new ClipEncoder(checkpoint.file, config);
 	}
 
-	async encodeChunks(chunks: readonly Chunk[]): Promise<TextConditioning> {
+	async encode(prompts: readonly string[], onProgress?: Progress): Promise<ClipResult> {
+		const { length, padToken } = this.config;
+		const tokenizer = await clipTokenizer();
+		return this.#run(
+			prompts.map((prompt) => tokenizer.encode(prompt, { length, padToken })),
+			onProgress
+		);
+	}
+
+	async encodeChunks(chunks: readonly Chunk[], onProgress?: Progress): Promise<ClipResult> {
 		const { length, padToken, width } = this.config;
-		const result = await this.#run(chunks.map(({ ids }) => [BOS, ...ids, EOS, ...Array<number>(length - 2 - ids.length).fill(padToken)]));
+		const result = await this.#run(
+			chunks.map(({ ids }) => [BOS, ...ids, EOS, ...Array<number>(length - 2 - ids.length).fill(padToken)]),
+			onProgress
+		);
 		chunks.forEach(({ weights }, i) => emphasise(result.context.subarray(i * length * width, (i + 1) * length * width), weights, width));
 		return result;
 	}
 
-	async close(): Promise<void> {
-		const closing = this.#session;
-		this.#session = undefined;
-		await (await closing)?.close();
+	close(): Promise<void> {
+		return this.#clip.close();
 	}
 
-	async #run(ids: readonly (readonly number[])[]): Promise<TextConditioning> {
-		const { length } = this.config;
-		const inputs = { ids: { dims: [ids.length, length], data: BigInt64Array.from(ids.flat(), BigInt) } };
-		const ends = BigInt64Array.from(ids, (row, i) => BigInt(i * length + row.indexOf(EOS)));
-		const session = await this.#open();
-		const { context, pooled } = await session.run(this.outputs.pooled ? { ...inputs, ends: { dims: [ids.length], data: ends } } : inputs);
-		return { context: context?.data as Float32Array, pooled: (pooled?.data as Float32Array | undefined) ?? new Float32Array(0) };
-	}
-
-	#open(): Promise<OnnxSession> {
-		this.#session ??= clipModel(this.checkpoint.file, this.config, this.outputs).then(openSession);
-		this.#session.catch(() => (this.#session = undefined));
-		return this.#session;
+	#run(ids: readonly (readonly number[])[], onProgress?: Progress): Promise<ClipResult> {
+		const ends = ids.map((row) => row.indexOf(EOS));
+		return this.#clip.run(ids, ends, this.outputs, onProgress);
 	}
 }
 

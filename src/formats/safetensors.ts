@@ -9,7 +9,7 @@ import { FormatError } from './error';
 import { bfloatsToFloats, float8ToFloats, floatsToHalves, halvesToFloats } from './half';
 import { parseJsonStrictly } from './json';
 import { notSafetensors } from './sniff';
-import type { ByteSource } from './source';
+import { checkRange, type ByteSource } from './source';
 
 /** Bytes per element, in the order in which the safetensors library sorts a file (last comes first). */
 export const DTYPES = { BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, I16: 2, F16: 2, BF16: 2, I32: 4, F32: 4, F64: 8, I64: 8 } as const;
@@ -32,6 +32,8 @@ export interface SafetensorsFile {
 	readBytes(name: string): Promise<Uint8Array>;
 	/** Any number type as floats (64-bit numbers are rounded). @throws FormatError `missing-tensor` */
 	readFloat32(name: string): Promise<Float32Array>;
+	/** `count` numbers from the `start`-th on, as floats: rows of a table too large to read. @throws FormatError `missing-tensor`, RangeError beyond the end */
+	readPart(name: string, start: number, count: number): Promise<Float32Array>;
 	/** As half bits, rounded to nearest even where the file has more. @throws FormatError `missing-tensor` */
 	readHalf(name: string): Promise<Uint16Array>;
 }
@@ -62,9 +64,8 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 
 	const readBytes = async (name: string): Promise<Uint8Array> => {
 		const entry = tensors.get(name);
-		if (!entry) throw new FormatError('missing-tensor', name, `The file has no tensor ${name}`, 'Choose a complete model file.');
-		const bytes = await source.read(entry.offset, entry.length);
-		return bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+		if (!entry) throw missing(name);
+		return aligned(await source.read(entry.offset, entry.length));
 	};
 	const typeOf = (name: string): TensorType | undefined => tensors.get(name)?.dtype;
 	return {
@@ -73,12 +74,28 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 		tensors,
 		readBytes,
 		readFloat32: async (name) => widen(typeOf(name), await readBytes(name)),
+		readPart: async (name, start, count) => {
+			const entry = tensors.get(name);
+			if (!entry) throw missing(name);
+			const size = DTYPES[entry.dtype];
+			checkRange(entry.length, start * size, count * size);
+			return widen(entry.dtype, await source.read(entry.offset + start * size, count * size).then(aligned));
+		},
 		readHalf: async (name) => {
 			const bytes = await readBytes(name);
 			if (typeOf(name) === 'F16') return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
 			return floatsToHalves(widen(typeOf(name), bytes));
 		}
 	};
+}
+
+function missing(name: string): FormatError {
+	return new FormatError('missing-tensor', name, `The file has no tensor ${name}`, 'Choose a complete model file.');
+}
+
+/** Bytes that any typed array can look at. */
+function aligned(bytes: Uint8Array): Uint8Array {
+	return bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
 }
 
 function parseHeader(bytes: Uint8Array): Record<string, unknown> {
