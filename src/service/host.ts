@@ -22,6 +22,7 @@ import type { Platform } from './platform';
 import type { PlotRequest, Plots } from './plot';
 import { PROTOCOL_VERSION, type ModelInfo, type ModelSource, type ReplyOf, type Request, type RunId, type SampleRequest, type TrainRequest } from './protocol';
 import { Runs, type ActiveRun } from './runs';
+import { openSource } from './source';
 import type { TrainerHost } from './wire';
 
 class Host implements TrainerHost {
@@ -85,6 +86,8 @@ class Host implements TrainerHost {
 				return this.#stop(request.run, false);
 			case 'inspect':
 				return inspectFile(request.name, blobSource(request.blob));
+			default:
+				return import('./extras').then(({ answerExtra }) => answerExtra(request, this.platform));
 		}
 	}
 
@@ -119,9 +122,7 @@ class Host implements TrainerHost {
 		const report = (detail: string, fraction: number): void => {
 			if (run !== undefined) this.#runs.emit(run, { type: 'state', state: 'preparing', detail, fraction });
 		};
-		const bundled = source.kind === 'bundled';
-		const blob = bundled ? await this.platform.fetchBundled(source.url, (fraction) => report('download', fraction)) : source.blob;
-		const name = bundled ? source.id : source.name;
+		const { name, blob } = await openSource(source, this.platform, (fraction) => report('download', fraction));
 		report('open', 0);
 		const model = await openModel(`model-${++this.#models}`, name, blob).catch((error: unknown) => {
 			const problem = asProblem(error, name);

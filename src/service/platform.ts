@@ -10,6 +10,7 @@ import { errorProblem } from '../jobs/problem';
 import type { ConditionerRemote } from './conditionerWorker';
 import type { SnapshotStore } from '../storage/snapshots/snapshots';
 import { ServiceError } from './errors';
+import type { ModelShelf } from './helper-protocol';
 
 export interface Platform {
 	openGpu(): Promise<Gpu>;
@@ -18,6 +19,8 @@ export interface Platform {
 	fetchBundled(url: string, onProgress: (fraction: number) => void): Promise<Blob>;
 	/** Where runs are kept on the way; absent: nowhere. */
 	openSnapshots?(): Promise<SnapshotStore>;
+	/** Models by name; absent: there are none. */
+	shelf?: ModelShelf;
 }
 
 async function browserSnapshots(): Promise<SnapshotStore> {
@@ -98,8 +101,8 @@ async function conditionerInWorker({ blob }: OpenModel): Promise<Conditioner> {
 		throw error;
 	}
 	return {
-		encodeText: (prompts) => alive(remote.encodeText([...prompts])),
-		encodePrompts: (prompts) => alive(remote.encodePrompts([...prompts])),
+		encodeText: (prompts, onProgress) => alive(remote.encodeText([...prompts], onProgress && Comlink.proxy(onProgress))),
+		encodePrompts: (prompts, onProgress) => alive(remote.encodePrompts([...prompts], onProgress && Comlink.proxy(onProgress))),
 		encodePicture: (picture) => alive(remote.encodePicture(picture)),
 		decode: (latent, height, width) => alive(remote.decode(latent, height, width)),
 		close

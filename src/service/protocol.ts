@@ -1,5 +1,5 @@
 /**
- * What a trainer can be asked and what it reports: one set of discriminated unions for the worker and (later) the WebSocket.
+ * What a trainer can be asked and what it reports: one set of discriminated unions for the worker and the helper's WebSocket.
  * A request gets exactly one reply with the same `id`; events carry the run they belong to and a sequence number without gaps.
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
@@ -9,9 +9,11 @@ import type { RunInput } from '../jobs/inputs';
 import type { PlotOutcome } from '../jobs/plot';
 import type { SamplerKind, ModelFamily } from '../recipe/recipe';
 import type { RateAdvice } from '../training/finder';
+import type { HelperReplyOf, HelperRequest } from './helper-protocol';
 import type { ComparedLoras, LoraBytes, MergeOutcome, MergeRequest } from './lab';
 import type { PlotRequest } from './plot';
 
+export type { HelperReplyOf, HelperRequest, ModelShelf, NamedModel, NamedModels, RunDetail, RunSummary } from './helper-protocol';
 export type { Keep } from './keeping';
 export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
 
@@ -31,8 +33,8 @@ export interface AdapterSummary {
 	maxBindingSize: number;
 }
 
-/** A model file: the bundled one by id, or one the user chose. */
-export type ModelSource = { kind: 'bundled'; id: 'mini'; url: string } | { kind: 'file'; name: string; blob: Blob };
+/** A model file: the bundled one by id, one the user chose, or one from the helper's folders (`NamedModel.id`). */
+export type ModelSource = { kind: 'bundled'; id: 'mini'; url: string } | { kind: 'file'; name: string; blob: Blob } | { kind: 'named'; id: string };
 
 export interface ModelInfo {
 	modelId: string;
@@ -93,9 +95,10 @@ export type Request =
 	| { type: 'merge'; run: RunId; request: MergeRequest }
 	| { type: 'compareLoras'; files: { name: string; bytes: LoraBytes }[] }
 	| { type: 'cancel'; run: RunId }
-	| { type: 'inspect'; name: string; blob: Blob };
+	| { type: 'inspect'; name: string; blob: Blob }
+	| HelperRequest;
 
-export interface ReplyOf {
+export interface ReplyOf extends HelperReplyOf {
 	hello: { version: number; adapter: AdapterSummary | null; problem: Problem | null };
 	openModel: ModelInfo;
 	closeModel: null;
