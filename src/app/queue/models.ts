@@ -25,6 +25,11 @@ function keyOf(name: string, blob: Blob): string {
 /** How a job refers to the model that is chosen now. */
 export async function modelReference(source: ModelSource, store: QueueStore | null): Promise<JobInput['model']> {
 	if (source.kind === 'bundled') return { kind: 'bundled', name: source.id };
+	if (source.kind === 'named') {
+		const key = `helper ${source.id}`;
+		sources.set(key, source);
+		return { kind: 'file', name: source.id, key };
+	}
 	const key = keyOf(source.name, source.blob);
 	sources.set(key, source);
 	const handle = handleOf(source.blob);
