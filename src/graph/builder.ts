@@ -134,15 +134,16 @@ export class GraphBuilder {
 		return out;
 	}
 
-	/** Scaled dot-product attention; q `[B, .., C]`, k and v `[B, .., C]` with rows of their own; the scale is 1/√(C/heads). */
-	attention(q: Value, k: Value, v: Value, heads: number): Value {
+	/** Scaled dot-product attention; q `[B, .., C]`, k and v `[B, .., C]` with rows of their own; the scale is 1/√(C/heads). Causal: a row sees no later ones. */
+	attention(q: Value, k: Value, v: Value, heads: number, causal = false): Value {
+		if (causal) checked(sameShape(q, k), 'causal attention', q, k);
 		checked(batchOf(q) === batchOf(k) && channelsOf(q) === channelsOf(k), 'attention', q, k);
 		checked(sameShape(k, v), 'attention', k, v);
 		if (channelsOf(q) % heads !== 0) throw new GraphError(`attention: ${show(q)} does not divide into ${heads} heads.`);
 		const scale = 1 / Math.sqrt(channelsOf(q) / heads);
 		const out = this.fresh('attention', q.shape, q.dtype);
 		const lse = this.fresh('attention.lse', [batchOf(q), heads, rowsOf(q) / batchOf(q)], 'f32');
-		this.emitter.push({ type: 'attention', q, k, v, heads, scale, out, lse });
+		this.emitter.push({ type: 'attention', q, k, v, heads, scale, ...(causal ? { causal } : {}), out, lse });
 		return out;
 	}
 
@@ -151,6 +152,12 @@ export class GraphBuilder {
 		if (channelsOf(x) % 2 !== 0) throw new GraphError(`geglu: ${show(x)} needs an even number of channels.`);
 		const out = this.fresh('geglu', [...x.shape.slice(0, -1), channelsOf(x) / 2], x.dtype);
 		this.emitter.push({ type: 'geglu', x, out });
+		return out;
+	}
+
+	gelu(x: Value): Value {
+		const out = this.fresh('gelu', x.shape, x.dtype);
+		this.emitter.push({ type: 'gelu', x, out });
 		return out;
 	}
 

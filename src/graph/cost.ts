@@ -63,6 +63,8 @@ export function flopsOf(op: Op): number {
 			return NORM_GRADIENT * elementsOf(op.x.shape);
 		case 'geglu':
 		case 'gegluGrad':
+		case 'gelu':
+		case 'geluGrad':
 			return GELU * elementsOf(op.x.shape);
 		case 'silu':
 		case 'siluGrad':

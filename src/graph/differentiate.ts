@@ -57,6 +57,8 @@ function applyRule(op: Op, dy: Value, context: GradientContext): void {
 			return layers.attention(op, dy, context);
 		case 'geglu':
 			return layers.geglu(op, dy, context);
+		case 'gelu':
+			return layers.gelu(op, dy, context);
 		case 'silu':
 			return layers.silu(op, dy, context);
 		case 'add':

@@ -153,6 +153,7 @@ export interface LayerNormGradOp {
 /**
  * softmax(q·kᵀ·scale)·v per head; heads are slices of the channel axis. lse: `[B, heads, Nq]` log-sum-exp of the scaled scores, f32.
  * Self-attention inside a picture passes q, k, v as `[B, H, W, C]` unreshaped: Nq and Nk are rows per item, not `shape[1]`.
+ * causal: query i sees the keys up to i alone (text encoders); Nq = Nk.
  */
 export interface AttentionOp {
 	readonly type: 'attention';
@@ -161,6 +162,7 @@ export interface AttentionOp {
 	readonly v: Value; // [B, Nk, C]
 	readonly heads: number;
 	readonly scale: number;
+	readonly causal?: true;
 	readonly out: Value;
 	readonly lse: Value;
 }
@@ -174,6 +176,7 @@ export interface AttentionGradOp {
 	readonly dout: Value;
 	readonly heads: number;
 	readonly scale: number;
+	readonly causal?: true;
 	readonly dq: Value;
 	readonly dk: Value;
 	readonly dv: Value;
@@ -187,6 +190,19 @@ export interface GegluOp {
 }
 export interface GegluGradOp {
 	readonly type: 'gegluGrad';
+	readonly x: Value;
+	readonly dy: Value;
+	readonly out: Value;
+}
+
+/** x·Φ(x), Φ the standard normal distribution function (not the tanh approximation). */
+export interface GeluOp {
+	readonly type: 'gelu';
+	readonly x: Value;
+	readonly out: Value;
+}
+export interface GeluGradOp {
+	readonly type: 'geluGrad';
 	readonly x: Value;
 	readonly dy: Value;
 	readonly out: Value;
@@ -326,6 +342,8 @@ export type Op =
 	| AttentionGradOp
 	| GegluOp
 	| GegluGradOp
+	| GeluOp
+	| GeluGradOp
 	| SiluOp
 	| SiluGradOp
 	| AddOp

@@ -6,6 +6,7 @@
  * memory, software adapters one invocation per row. Both shaders share bindings and parameters, explained in `attention_fat.wesl`.
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
+import { chooseMatrixTile, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
 import type { Binding, Dispatch, Scratch, Target } from './dispatch';
 import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
 import { quadColumns } from './pointwise';
@@ -25,12 +26,13 @@ const LONGEST_HEAD = 40;
 
 interface Kernel {
 	readonly label: string;
-	readonly kind: 'forward' | 'grad_rows' | 'grad_columns';
+	readonly kind: AttentionKind;
 	/** What the shader calls a1, b1, b2, a2, o, out, out2; for their storage types. */
 	readonly roles: Readonly<Record<string, Value>>;
 	readonly bindings: readonly Binding[];
 	readonly rows: Value;
 	readonly columns: Value;
+	readonly causal: boolean;
 	/** Products of rows × columns × head, two operations each. */
 	readonly products: number;
 }
@@ -38,39 +40,64 @@ interface Kernel {
 const batchOf = (value: Value): number => value.shape[0] ?? 1;
 const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
 
-function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target): Dispatch {
+/** Kernels chosen by a test or measurement: a matrix shape for each, or the tile kernel for all. */
+export type AttentionChoice = 'tile' | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
+
+function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
+	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
+	if (choice === 'tile' || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
+	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, target);
+}
+
+function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch {
 	const stride = quadColumns(kernel.rows);
 	const quads = stride / heads;
 	if (!Number.isInteger(quads)) throw new Error(`${kernel.label}: ${stride * 4} channels do not divide into ${heads} heads of whole quads.`);
 	const batch = batchOf(kernel.rows);
 	const rows = tokensOf(kernel.rows);
 	const columns = tokensOf(kernel.columns);
-	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS;
-	const longHead = fat && quads > FAT_UNROLLED;
-	if (quads > LONGEST_HEAD) throw new Error(`${kernel.label}: heads of ${quads * 4} channels; at most ${LONGEST_HEAD * 4} are supported.`);
-	const keys = [32, 16, 8].find((count) => count * quads <= TILE_QUADS) ?? 8;
-	const height = fat ? FAT_ROWS : TILE_ROWS;
-	return {
-		shader: fat ? 'attention_fat' : 'attention_tile',
-		conditions: {
-			...halves(target, kernel.roles),
-			grad_rows: kernel.kind === 'grad_rows',
-			grad_columns: kernel.kind === 'grad_columns',
-			long_head: longHead
-		},
-		constants: fat ? { D4: longHead ? LONGEST_HEAD : quads, WORKGROUP: FAT_WORKGROUP } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
+	const common = {
 		bindings: kernel.bindings,
-		params: packParams(rows, columns, stride, { f32: scale }, quads, 4, keys),
-		workgroups: [Math.ceil(rows / height), heads, batch],
 		label: kernel.label,
 		family: FAMILY,
 		// An exponential per score counts as ten operations.
 		flops: batch * heads * rows * columns * (2 * kernel.products * quads * 4 + 10),
 		bytes: kernel.bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0)
 	};
+	const matrix = matrixTileOf(kernel, quads, target, choice);
+	if (matrix) {
+		return {
+			...common,
+			shader: 'attention_matrix',
+			conditions: { f16: true, subgroups: true, subgroup_matrix: true, grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' },
+			constants: { D8: quads / 2, BN: matrix.columns, SUBS: matrix.subgroups, FR: matrix.strips },
+			params: packParams(rows, columns, stride / 2, { f32: scale }),
+			workgroups: [Math.ceil(rows / rowsOfTile(matrix)), heads, batch]
+		};
+	}
+	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS;
+	const longHead = fat && quads > FAT_UNROLLED;
+	if (quads > LONGEST_HEAD) throw new Error(`${kernel.label}: heads of ${quads * 4} channels; at most ${LONGEST_HEAD * 4} are supported.`);
+	const keys = [32, 16, 8].find((count) => count * quads <= TILE_QUADS) ?? 8;
+	const height = fat ? FAT_ROWS : TILE_ROWS;
+	return {
+		...common,
+		shader: fat ? 'attention_fat' : 'attention_tile',
+		conditions: {
+			...halves(target, kernel.roles),
+			grad_rows: kernel.kind === 'grad_rows',
+			grad_columns: kernel.kind === 'grad_columns',
+			causal: kernel.causal,
+			long_head: longHead
+		},
+		constants: fat ? { D4: longHead ? LONGEST_HEAD : quads, WORKGROUP: FAT_WORKGROUP } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
+		params: packParams(rows, columns, stride, { f32: scale }, quads, 4, keys),
+		workgroups: [Math.ceil(rows / height), heads, batch]
+	};
 }
 
-function lowerAttention({ q, k, v, heads, scale, out, lse }: AttentionOp, target: Target): Dispatch[] {
+/** `choice` is for tests and measurements. */
+export function lowerAttention({ q, k, v, heads, scale, causal = false, out, lse }: AttentionOp, target: Target, choice?: AttentionChoice): Dispatch[] {
 	const kernel: Kernel = {
 		label: labelOf('attention', out),
 		kind: 'forward',
@@ -78,12 +105,18 @@ function lowerAttention({ q, k, v, heads, scale, out, lse }: AttentionOp, target
 		bindings: [read(q), read(k), read(v), write(out), write(lse)],
 		rows: q,
 		columns: k,
+		causal,
 		products: 2
 	};
-	return [dispatchOf(kernel, heads, scale, target)];
+	return [dispatchOf(kernel, heads, scale, target, choice)];
 }
 
-function lowerAttentionGrad({ q, k, v, o, lse, dout, heads, scale, dq, dk, dv }: AttentionGradOp, target: Target): Dispatch[] {
+/** `choice` is for tests and measurements. */
+export function lowerAttentionGrad(
+	{ q, k, v, o, lse, dout, heads, scale, causal = false, dq, dk, dv }: AttentionGradOp,
+	target: Target,
+	choice?: AttentionChoice
+): Dispatch[] {
 	const delta: Scratch = { scratch: 'attention.delta', elements: elementsOf(lse), dtype: 'f32' };
 	const rows: Kernel = {
 		label: labelOf('attentionGrad', dq),
@@ -92,6 +125,7 @@ function lowerAttentionGrad({ q, k, v, o, lse, dout, heads, scale, dq, dk, dv }:
 		bindings: [read(q), read(k), read(v), write(dq), read(lse), read(dout), write(delta), read(o)],
 		rows: q,
 		columns: k,
+		causal,
 		products: 3
 	};
 	const columns: Kernel = {
@@ -101,9 +135,13 @@ function lowerAttentionGrad({ q, k, v, o, lse, dout, heads, scale, dq, dk, dv }:
 		bindings: [read(k), read(q), read(dout), write(dk), read(lse), read(v), read(delta), write(dv)],
 		rows: k,
 		columns: q,
+		causal,
 		products: 4
 	};
-	return [dispatchOf(rows, heads, scale, target), dispatchOf(columns, heads, scale, target)];
+	return [dispatchOf(rows, heads, scale, target, choice), dispatchOf(columns, heads, scale, target, choice)];
 }
 
-export const attention = { attention: lowerAttention, attentionGrad: lowerAttentionGrad } satisfies Partial<Lowerings>;
+export const attention = {
+	attention: (op, target) => lowerAttention(op, target),
+	attentionGrad: (op, target) => lowerAttentionGrad(op, target)
+} satisfies Partial<Lowerings>;

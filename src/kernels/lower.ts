@@ -5,6 +5,7 @@ import type { Gpu } from '../gpu/gpu';
 import type { Op, OpType } from '../graph/ir';
 import type { Dispatch, Target } from './dispatch';
 import { attention } from './attention';
+import { gelu } from './gelu';
 import { gemm } from './gemm';
 import { loss } from './loss';
 import type { Lowerings } from './lowering';
@@ -13,7 +14,7 @@ import { norm } from './norm';
 import { pointwise } from './pointwise';
 
 /** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
-const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...loss, ...noise, ...norm, ...attention };
+const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...gelu, ...loss, ...noise, ...norm, ...attention };
 
 export function targetOf(gpu: Gpu): Target {
 	return {

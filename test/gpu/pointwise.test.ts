@@ -37,6 +37,17 @@ describe.each(everywhere)('$name', ({ options, storage }) => {
 		await expectClose(options, made, { out, dx }, TIGHT);
 	});
 
+	it('gelu and its gradient', async () => {
+		const made = new Case(storage);
+		const { builder } = made;
+		const x = made.value([2, 9, 36], 4);
+		const dy = made.value([2, 9, 36], 2);
+		const dx = made.fresh('dx', x.shape);
+		const out = builder.gelu(x);
+		builder.emitter.push({ type: 'geluGrad', x, dy, out: dx });
+		await expectClose(options, made, { out, dx }, TIGHT);
+	});
+
 	it('concat, slice, upsample, pool, row sum', async () => {
 		const made = new Case(storage);
 		const { builder } = made;

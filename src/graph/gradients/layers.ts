@@ -1,5 +1,5 @@
 /** Reverse rules of the operations that have a gradient operation of their own. Norm weights are frozen. */
-import type { AttentionOp, GegluOp, GroupNormOp, LayerNormOp, LossOp, SiluOp, Value } from '../ir';
+import type { AttentionOp, GegluOp, GeluOp, GroupNormOp, LayerNormOp, LossOp, SiluOp, Value } from '../ir';
 import { GraphError, show } from '../shape';
 import type { GradientContext } from './context';
 
@@ -22,9 +22,9 @@ export function layerNorm(op: LayerNormOp, dy: Value, context: GradientContext):
 }
 
 export function attention(op: AttentionOp, dy: Value, context: GradientContext): void {
-	const { q, k, v, out: o, lse, heads, scale } = op;
+	const { q, k, v, out: o, lse, heads, scale, causal } = op;
 	const [dq, dk, dv] = [context.fresh(q), context.fresh(k), context.fresh(v)];
-	context.emitter.push({ type: 'attentionGrad', q, k, v, o, lse, dout: dy, heads, scale, dq, dk, dv });
+	context.emitter.push({ type: 'attentionGrad', q, k, v, o, lse, dout: dy, heads, scale, ...(causal ? { causal } : {}), dq, dk, dv });
 	if (context.wants(q)) context.give(q, dq);
 	if (context.wants(k)) context.give(k, dk);
 	if (context.wants(v)) context.give(v, dv);
@@ -33,6 +33,12 @@ export function attention(op: AttentionOp, dy: Value, context: GradientContext):
 export function geglu(op: GegluOp, dy: Value, context: GradientContext): void {
 	const out = context.fresh(op.x);
 	context.emitter.push({ type: 'gegluGrad', x: op.x, dy, out });
+	context.give(op.x, out);
+}
+
+export function gelu(op: GeluOp, dy: Value, context: GradientContext): void {
+	const out = context.fresh(op.x);
+	context.emitter.push({ type: 'geluGrad', x: op.x, dy, out });
 	context.give(op.x, out);
 }
 

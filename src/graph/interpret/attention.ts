@@ -1,7 +1,7 @@
 /**
  * Softmax attention and its gradient in float64, per (batch, head), one query row at a time.
  * Gradient (FlashAttention, Dao et al. 2022, §B): with P = exp(S − lse) and D_i = Σ dout_i·o_i,
- * dv = Pᵀ·dout, dS = P∘(dout·vᵀ − D)·scale, dq = dS·k, dk = dSᵀ·q.
+ * dv = Pᵀ·dout, dS = P∘(dout·vᵀ − D)·scale, dq = dS·k, dk = dSᵀ·q. Causal: keys after the query are left out, as if their scores were −∞.
  */
 import type { AttentionGradOp, AttentionOp } from '../ir';
 import { batchOf, channelsOf, rowsPerItem } from '../shape';
@@ -18,8 +18,8 @@ function accumulate(y: Float64Array, at: number, factor: number, x: Float64Array
 	for (let i = 0; i < length; i++) y[at + i] = (y[at + i] as number) + factor * (x[from + i] as number);
 }
 
-/** Calls back for every query row: where it starts, where its head's keys start, and its place in lse. */
-function eachQuery(op: AttentionOp | AttentionGradOp, visit: (query: number, keys: number, row: number) => void): void {
+/** Calls back for every query row: where it starts, where its head's keys start, its place in lse, and how many keys it sees. */
+function eachQuery(op: AttentionOp | AttentionGradOp, visit: (query: number, keys: number, row: number, seen: number) => void): void {
 	const channels = channelsOf(op.q);
 	const queries = rowsPerItem(op.q);
 	const keys = rowsPerItem(op.k);
@@ -27,7 +27,7 @@ function eachQuery(op: AttentionOp | AttentionGradOp, visit: (query: number, key
 	for (let b = 0; b < batchOf(op.q); b++) {
 		for (let head = 0; head < op.heads; head++) {
 			for (let i = 0; i < queries; i++) {
-				visit((b * queries + i) * channels + head * width, b * keys * channels + head * width, (b * op.heads + head) * queries + i);
+				visit((b * queries + i) * channels + head * width, b * keys * channels + head * width, (b * op.heads + head) * queries + i, op.causal ? i + 1 : keys);
 			}
 		}
 	}
@@ -39,9 +39,8 @@ export function attention(op: AttentionOp, tensors: Tensors): void {
 	const lse = tensors.make(op.lse);
 	const channels = channelsOf(op.q);
 	const width = channels / op.heads;
-	const count = rowsPerItem(op.k);
-	const scores = new Float64Array(count);
-	eachQuery(op, (query, keys, row) => {
+	const scores = new Float64Array(rowsPerItem(op.k));
+	eachQuery(op, (query, keys, row, count) => {
 		let max = -Infinity;
 		for (let j = 0; j < count; j++) {
 			const score = dot(q, query, k, keys + j * channels, width) * op.scale;
@@ -63,8 +62,7 @@ export function attentionGrad(op: AttentionGradOp, tensors: Tensors): void {
 	const [dq, dk, dv] = [tensors.make(op.dq), tensors.make(op.dk), tensors.make(op.dv)];
 	const channels = channelsOf(op.q);
 	const width = channels / op.heads;
-	const count = rowsPerItem(op.k);
-	eachQuery(op, (query, keys, row) => {
+	eachQuery(op, (query, keys, row, count) => {
 		const delta = dot(dout, query, o, query, width);
 		for (let j = 0; j < count; j++) {
 			const key = keys + j * channels;

@@ -5,6 +5,8 @@ import type {
 	ConcatOp,
 	GegluGradOp,
 	GegluOp,
+	GeluGradOp,
+	GeluOp,
 	MultiplyOp,
 	RowSumOp,
 	ScaleOp,
@@ -73,11 +75,25 @@ export function gegluGrad(op: GegluGradOp, tensors: Tensors): void {
 	for (let i = 0; i < dy.length; i++) {
 		const at = Math.floor(i / channels) * 2 * channels + (i % channels);
 		const gate = x[at + channels] as number;
-		const cdf = normalCdf(gate);
-		const density = Math.exp((-gate * gate) / 2) / Math.sqrt(2 * Math.PI);
-		out[at] = (dy[i] as number) * gate * cdf;
-		out[at + channels] = (dy[i] as number) * (x[at] as number) * (cdf + gate * density);
+		out[at] = (dy[i] as number) * gate * normalCdf(gate);
+		out[at + channels] = (dy[i] as number) * (x[at] as number) * geluSlope(gate);
 	}
+}
+
+/** Φ(x) + x·φ(x). */
+function geluSlope(x: number): number {
+	return normalCdf(x) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI);
+}
+
+export function gelu(op: GeluOp, tensors: Tensors): void {
+	const x = tensors.get(op.x);
+	tensors.make(op.out).set(x.map((value) => value * normalCdf(value)));
+}
+
+export function geluGrad(op: GeluGradOp, tensors: Tensors): void {
+	const dy = tensors.get(op.dy);
+	const slopes = tensors.get(op.x).map(geluSlope);
+	tensors.make(op.out).set(slopes.map((slope, i) => slope * (dy[i] as number)));
 }
 
 export function add(op: AddOp, tensors: Tensors): void {

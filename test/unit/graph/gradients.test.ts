@@ -71,6 +71,14 @@ const CASES: Record<string, (b: GraphBuilder) => { out: Value; wrt: Value[] }> =
 		const x = b.parameter('x', [3, 2, 3, 4]);
 		return { out: b.attention(x, x, x, 2), wrt: [x] };
 	},
+	'causal attention': (b) => {
+		const [q, k, v] = [b.parameter('q', [3, 5, 6]), b.parameter('k', [3, 5, 6]), b.parameter('v', [3, 5, 6])];
+		return { out: b.attention(q, k, v, 2, true), wrt: [q, k, v] };
+	},
+	gelu: (b) => {
+		const x = b.parameter('x', [3, 5, 8]);
+		return { out: b.gelu(b.scale(x, { factor: 3 })), wrt: [x] };
+	},
 	'geglu, silu, scale': (b) => {
 		const x = b.parameter('x', [3, 5, 8]);
 		return { out: b.scale(b.silu(b.geglu(x)), { factor: 3, scalar: b.scalar('other') }), wrt: [x] };

@@ -168,6 +168,22 @@ test('attention: softmax of the scaled scores, per head', () => {
 	}
 });
 
+test('causal attention: a row is what attention over the rows up to it alone would give', () => {
+	const [B, N, C] = [2, 4, 4];
+	const { result, byName } = run((b) => b.attention(b.input('q', [B, N, C]), b.input('k', [B, N, C]), b.input('v', [B, N, C]), 2, true));
+	for (let seen = 1; seen <= N; seen++) {
+		const builder = new GraphBuilder({ storage: 'f32' });
+		const names = ['q', 'k', 'v'] as const;
+		const [q, k, v] = names.map((name) => builder.input(name, [B, seen, C])) as [Value, Value, Value];
+		const out = builder.attention(q, k, v, 2);
+		const cut = (name: string): number[] => [...byName(name)].filter((_, i) => Math.floor(i / C) % N < seen);
+		const alone = interpret(builder.finish([out]), new Map(names.map((name) => [name, cut(name)]))).get(out) ?? [];
+		for (let b = 0; b < B; b++) {
+			for (let c = 0; c < C; c++) expect(number(result, (b * N + seen - 1) * C + c)).toBeCloseTo(number(alone, (b * seen + seen - 1) * C + c), 12);
+		}
+	}
+});
+
 test('erf and gelu: published values', () => {
 	expect(erf(0)).toBe(0);
 	expect(erf(0.5)).toBeCloseTo(0.5204998778130465, 15);
