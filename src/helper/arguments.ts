@@ -13,6 +13,8 @@ import {
 	type MergeCommand,
 	type ResizeCommand
 } from './labArguments';
+import { modelsCommand } from './modelsArguments';
+import type { ModelsCommand } from './modelsCommand';
 import { RECIPE_ACTIONS, type RecipeCommand } from './recipe-actions';
 import type { TrainCommand } from './train';
 import { SAMPLERS, type ModelFamily, type SamplerKind } from '../recipe/recipe';
@@ -28,6 +30,7 @@ export type Command =
 	| ResizeCommand
 	| ExtractCommand
 	| RecipeCommand
+	| ModelsCommand
 	| { name: 'inspect'; file: string; json: boolean }
 	| { name: 'bench'; json: boolean; f32: boolean };
 
@@ -56,7 +59,7 @@ export interface PlotCommand {
 	json: boolean;
 }
 
-export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'recipe', 'inspect', 'bench'] as const;
+export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'recipe', 'models', 'inspect', 'bench'] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
 /** Wrong use of the command line; exit code 2. */
@@ -70,6 +73,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	serve: { port: { type: 'string' }, open: { type: 'boolean' } },
 	train: {
 		out: { type: 'string' },
+		model: { type: 'string' },
 		resume: { type: 'string' },
 		sweep: { type: 'string', multiple: true },
 		csv: { type: 'boolean' },
@@ -90,6 +94,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	plot: { out: { type: 'string' }, cells: { type: 'string' }, json: { type: 'boolean' } },
 	...LAB_OPTIONS,
 	recipe: { out: { type: 'string' }, family: { type: 'string' }, json: { type: 'boolean' } },
+	models: { results: { type: 'boolean' }, json: { type: 'boolean' } },
 	inspect: { json: { type: 'boolean' } },
 	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' } }
 };
@@ -191,12 +196,20 @@ function train(values: Values, recipes: string[]): TrainCommand {
 			throw new UsageError(`--sweep wants FIELD=VALUE,VALUE such as passes.difference.learningRate=5e-5,1e-4, not “${text}”.`);
 		return { field: text.slice(0, at), values: text.slice(at + 1) };
 	});
-	if (resume !== undefined) {
-		if (recipes.length > 0 || sweeps.length > 0) throw new UsageError('--resume goes on with what was interrupted; it takes no recipe and no --sweep.');
+	const model = values.text('model');
+	if (resume !== undefined && recipes.length === 0) {
+		if (sweeps.length > 0 || model !== undefined || values.text('out') !== undefined)
+			throw new UsageError('--resume without a recipe goes on with what was interrupted; it takes no --sweep, --model or --out.');
 		return { name: 'train', recipes, sweeps, out: resume, resume: true, csv, json };
 	}
 	if (recipes.length === 0) throw new UsageError('RECIPE.json is missing.');
-	return { name: 'train', recipes, sweeps, out: values.required('out', 'the folder for the results'), resume: false, csv, json };
+	if (resume !== undefined && !/\.safetensors$/i.test(resume))
+		throw new UsageError(
+			'With a recipe, --resume wants the LoRA (.safetensors) to train on from. To go on with an interrupted training, leave the recipe out.'
+		);
+	const out = values.required('out', 'the folder for the results');
+	const from = { ...(model === undefined ? {} : { model }), ...(resume === undefined ? {} : { start: resume }) };
+	return { name: 'train', recipes, sweeps, out, resume: false, ...from, csv, json };
 }
 
 function recipe(values: Values, [action, ...files]: string[]): RecipeCommand {
@@ -270,6 +283,8 @@ export function parseArguments(words: readonly string[]): Command {
 			return extractCommand(values, positionals);
 		case 'recipe':
 			return recipe(values, positionals);
+		case 'models':
+			return modelsCommand(values, positionals);
 		case 'inspect':
 			return { name: 'inspect', file: only(positionals, 'FILE'), json: values.flag('json') };
 		case 'bench':

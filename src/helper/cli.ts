@@ -36,6 +36,8 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 			return (await import('./extract')).extract(command, context);
 		case 'recipe':
 			return (await import('./recipe')).recipe(command, context);
+		case 'models':
+			return (await import('./modelsCommand')).models(command, context);
 		case 'inspect':
 			return (await import('./inspect')).inspect(command, context);
 		case 'bench':

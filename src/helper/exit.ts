@@ -15,5 +15,5 @@ export interface Context {
 
 /** Problems of what was given, as opposed to failures of the machine or of Utsushi. */
 export function isInputProblem({ code }: Problem): boolean {
-	return /^(file|recipe|traintrain|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app)\./.test(code);
+	return /^(file|recipe|traintrain|link|path|images|pair|model|lora|merge|extract|sample|plot|port|app|folder)\./.test(code);
 }

@@ -11,6 +11,7 @@ const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your o
   utsushi resize FILE --dim N --out F      a LoRA of smaller dimension
   utsushi extract TUNED BASE --dim N …     a LoRA out of two checkpoints
   utsushi recipe check|import|export|link FILE   recipes, TrainTrain presets, links
+  utsushi models [add|remove|suggest]      checkpoints and LoRAs by name
   utsushi inspect FILE                     what a .safetensors file holds
   utsushi bench                            how fast this GPU is
 
@@ -26,26 +27,30 @@ Serves the app on http://127.0.0.1, to this computer only, and prints the addres
 
   --port N   exactly this port, 0 for any free one (default: 5757, or a free one when that is taken)
   --open     open the address in the browser`,
-	train: `utsushi train RECIPE.json… --out DIR [--sweep FIELD=VALUES]… [--csv] [--json]
+	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--sweep FIELD=VALUES]… [--csv] [--json]
 utsushi train --resume DIR [--json]
+utsushi train RECIPE.json --resume LORA.safetensors --out DIR
 
 Trains both passes and writes the LoRA, previews and the strip of strengths into DIR. Nothing that is already there is overwritten.
 In the recipe, "path" of the model and of the pictures (PNG) is relative to the recipe's folder; { "bundled": "mini" } is the model
-that comes with Utsushi. Fields left out have the defaults of the model's family.
+that comes with Utsushi, and a model with a name only is looked for in your folders (utsushi models). Fields left out have the defaults of the model's family.
 Several recipes are trained one after the other; one that fails is reported, and the next starts.
 Ctrl-C stops and saves what was learned; a second Ctrl-C leaves at once. Either way, and after a crash or a power cut, --resume goes on
 from the last snapshot, and the result is the same as without the interruption.
 
   --out DIR     folder for the results, made when missing
-  --sweep F=V   trains once per value: --sweep passes.difference.learningRate=5e-5,1e-4; may be given several times
-  --resume DIR  goes on with what was interrupted in DIR
+  --model NAME  another model than the recipe's: a path, or a name of “utsushi models”
+  --sweep F=V   trains once per value: --sweep lr=5e-5,1e-4; may be given several times. F is a field of the recipe, or lr, dim, alpha,
+                steps, batch: those of the pass that makes the result
+  --resume DIR  goes on with what was interrupted in DIR (or with the one whose snapshot or LoRA in DIR is named)
+  --resume L    with a recipe: trains on from this LoRA instead of a fresh one
   --csv         also writes NAME.csv (and NAME_copy.csv): step, loss and rate of every step in TrainTrain's format
   --json        one JSON event a line; pictures and files are written to DIR and named in the event`,
 	sample: `utsushi sample --out F.png [--model F] [--lora F:STRENGTH]… [--prompt TEXT] …
 
   --out F.png          the picture to write (an existing file is replaced)
-  --model F            checkpoint (.safetensors); default: the bundled model
-  --lora F:STRENGTH    a LoRA and its strength (-10 to 10, default 1); may be given several times
+  --model F            checkpoint (.safetensors) or its name; default: the bundled model
+  --lora F:STRENGTH    a LoRA (or its name) and its strength (-10 to 10, default 1); may be given several times
   --prompt TEXT        default empty
   --negative TEXT      default empty
   --seed N             default 0
@@ -113,6 +118,20 @@ link    the address that opens the recipe in the app of “utsushi serve”; pat
   --family F  which models a preset is for (default: guessed from its names)
   --out F     write a file instead of printing; an existing one is not replaced
   --json      the findings of check as JSON`,
+	models: `utsushi models [--json]
+utsushi models suggest
+utsushi models add DIR… [--results]
+utsushi models remove DIR…
+
+Lists the checkpoints and LoRAs (.safetensors) in your folders, with family and size. Wherever a command wants a model or a LoRA, its name
+(or a part of it that only one file has) does instead of a path; a browser that is connected to “utsushi serve” sees these names, never paths.
+Links are followed only where they lead into one of the folders.
+
+  suggest    looks for the folders of WebUI, Forge, ComfyUI, StabilityMatrix, SwarmUI and Fooocus
+  add DIR    lists what lies in DIR and below it from now on
+  --results  with add: LoRAs that a browser has trained here are saved in DIR too; nothing is overwritten
+  remove DIR forgets DIR; its files stay as they are
+  --json     as JSON`,
 	inspect: `utsushi inspect FILE [--json]
 
 Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.

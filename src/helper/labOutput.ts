@@ -8,6 +8,7 @@ import { openMergeFile, type MergeFile } from '../lora/merge-files';
 import type { MergeReport } from '../lora/merge-types';
 import { asProblem } from '../service/errors';
 import { openFolder } from '../storage/node';
+import { pathByName } from './byName';
 import type { Context } from './exit';
 import { InputError } from './inputError';
 import { problemLine } from './output';
@@ -22,8 +23,9 @@ export async function openFile(path: string, where: string): Promise<FileByteSou
 	});
 }
 
-/** A LoRA on disk, open until `close`. Errors name the file. */
-export async function openLora(path: string): Promise<{ file: MergeFile; close: () => Promise<void> }> {
+/** A LoRA on disk (a path, or a name of “utsushi models”), open until `close`. Errors name the file. */
+export async function openLora(given: string): Promise<{ file: MergeFile; close: () => Promise<void> }> {
+	const path = await pathByName(given, 'lora', 'LoRA');
 	const source = await openFile(path, 'LoRA');
 	try {
 		return { file: await openMergeFile(stem(path), source), close: () => source.close() };

@@ -7,6 +7,7 @@ import type { MergeFile } from '../lora/merge-files';
 import type { MergeSettings } from '../recipe/merge';
 import { asProblem } from '../service/errors';
 import { warningProblem } from '../jobs/problem';
+import { pathByName } from './byName';
 import { EXIT, type Context, type ExitCode } from './exit';
 import { InputError } from './inputError';
 import type { MergeCommand } from './labArguments';
@@ -42,7 +43,7 @@ async function intoCheckpoint(
 	parts: MergeSettings['parts'],
 	context: Context
 ): Promise<ExitCode> {
-	const source = await openFile(into, '--into');
+	const source = await openFile(await pathByName(into, 'checkpoint', '--into'), '--into');
 	try {
 		const checkpoint = await openSafetensors(source).catch((error: unknown) => {
 			const problem = asProblem(error, into);

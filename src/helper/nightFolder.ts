@@ -7,7 +7,8 @@ import { basename, join, parse } from 'node:path';
 import { isFinished, readQueue, type Job, type Queue } from '../service/queue';
 import { asStorageError } from '../storage/errors';
 
-const HIDDEN = '.utsushi';
+/** Where it lies in the folder of the results. */
+export const HIDDEN = '.utsushi';
 
 export interface NightFolder {
 	readonly snapshots: string;
@@ -58,10 +59,13 @@ export function newNight(out: string): NightFolder {
 	return nightFolder(out, `${new Date().toISOString().replaceAll(/[:.]/g, '-')}-${process.pid}`);
 }
 
-/** Oldest first. */
-export async function openNights(out: string): Promise<NightFolder[]> {
+/** Oldest first; `only`: just the one of this name. */
+export async function openNights(out: string, only?: string): Promise<NightFolder[]> {
 	const names = await readdir(join(out, HIDDEN)).catch(() => []);
-	return names.sort().map((name) => nightFolder(out, name));
+	return names
+		.filter((name) => only === undefined || name === only)
+		.sort()
+		.map((name) => nightFolder(out, name));
 }
 
 /** The file a job made before it was interrupted, if the one that comes now is that one again. */

@@ -2,7 +2,8 @@
  * How a run shows itself: one line that rewrites itself on a terminal, plain lines in a pipe, JSON lines with --json. Problems and
  * progress go to stderr unless they are the result (JSON), so that stdout stays usable.
  */
-import type { EventMessage, Problem, RunEvent } from '../service/protocol';
+import type { Recipe } from '../recipe/recipe';
+import type { EventMessage, PassName, Problem, RunEvent } from '../service/protocol';
 
 export interface Streams {
 	out(text: string): void;
@@ -24,7 +25,15 @@ function duration(seconds: number): string {
 	return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, '0')} min`;
 }
 
-const PASS = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' } as const;
+export type PassTitles = Readonly<Record<PassName, string>>;
+const BOTH: PassTitles = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' };
+
+/** What a recipe's passes are called: where there is only one, it has no number. */
+export function passTitles({ mode, copier }: Pick<Recipe, 'mode' | 'copier'>): PassTitles {
+	if (mode !== 'difference') return { copier: 'Copier', difference: 'Training' };
+	return copier.use === 'file' || copier.only ? { copier: 'Copier', difference: 'Difference' } : BOTH;
+}
+
 const VERDICT = {
 	notYet: 'not yet',
 	learning: 'learning',
@@ -48,16 +57,16 @@ const STATE: Partial<Record<Extract<RunEvent, { type: 'state' }>['state'], strin
 };
 
 /** One event in words; `saved` names the file a picture or LoRA went to. undefined: nothing worth a line. */
-export function describe(event: RunEvent, saved?: string): string | undefined {
+export function describe(event: RunEvent, saved?: string, titles: PassTitles = BOTH): string | undefined {
 	switch (event.type) {
 		case 'state': {
 			// Only the begin of a stage is worth a line; its fractions are for bars.
 			if (event.fraction !== undefined && event.fraction > 0) return undefined;
 			const text = STATE[event.state];
-			return text === undefined ? undefined : `${text}${event.pass ? `, ${PASS[event.pass].toLowerCase()}` : ''}…`;
+			return text === undefined ? undefined : `${text}${event.pass ? `, ${titles[event.pass].toLowerCase()}` : ''}…`;
 		}
 		case 'progress':
-			return `${PASS[event.pass]}: step ${event.step}/${event.steps} · loss ${event.lossAverage.toPrecision(3)} · ${event.stepsPerSecond.toFixed(2)} it/s · ${duration(event.etaSeconds)} left`;
+			return `${titles[event.pass]}: step ${event.step}/${event.steps} · loss ${event.lossAverage.toPrecision(3)} · ${event.stepsPerSecond.toFixed(2)} it/s · ${duration(event.etaSeconds)} left`;
 		case 'probe':
 			return `Probe at step ${event.step}: ${event.now.toPrecision(3)} (without the network ${event.base.toPrecision(3)}) · ${VERDICT[event.verdict]}`;
 		case 'guard': {
@@ -67,9 +76,9 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 				: `${what}. Stopped; the network of step ${event.to} was kept`;
 		}
 		case 'endedEarly':
-			return `${PASS[event.pass]}: converged, ended at step ${event.step}/${event.steps}`;
+			return `${titles[event.pass]}: converged, ended at step ${event.step}/${event.steps}`;
 		case 'memory':
-			return `${PASS[event.pass]}: ${Math.round(event.allocated / 2 ** 20)} MB of GPU memory`;
+			return `${titles[event.pass]}: ${Math.round(event.allocated / 2 ** 20)} MB of GPU memory`;
 		case 'file':
 			return `Wrote ${saved ?? event.name}`;
 		case 'preview':
@@ -82,7 +91,7 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 		case 'snapshot':
 			return undefined;
 		case 'resumed':
-			return `${PASS[event.pass]}: going on after step ${event.step}`;
+			return `${titles[event.pass]}: going on after step ${event.step}`;
 		case 'plotCell':
 			return saved === undefined ? undefined : `Cell ${event.index + 1}: ${saved}`;
 		case 'plotProgress':
@@ -98,10 +107,23 @@ export function describe(event: RunEvent, saved?: string): string | undefined {
 export interface Reporter {
 	event(message: EventMessage, saved?: string): void;
 	problem(problem: Problem): void;
+	/** The passes of what comes now are called as this recipe has them. */
+	passes(recipe: Pick<Recipe, 'mode' | 'copier'>): void;
 	/** A line of its own, for people. */
 	note(text: string): void;
 	/** Ends a line that is being rewritten. */
 	close(): void;
+}
+
+const BAR = 20;
+/** Narrower terminals need their room for the numbers. */
+const BAR_COLUMNS = 90;
+
+function barOf(event: Extract<RunEvent, { type: 'progress' | 'sampleStep' | 'plotProgress' }>, columns: number): string {
+	if (columns < BAR_COLUMNS) return '';
+	const share = event.type === 'plotProgress' ? event.fraction : event.step / event.steps;
+	const full = Math.max(0, Math.min(BAR, Math.round(share * BAR)));
+	return `${'█'.repeat(full)}${'░'.repeat(BAR - full)} `;
 }
 
 /** Seconds between progress lines in a pipe. */
@@ -109,6 +131,7 @@ const PLAIN_INTERVAL = 5;
 
 export function textReporter(streams: Streams, now: () => number = Date.now): Reporter {
 	let live = '';
+	let titles = BOTH;
 	let lastPlain = -Infinity;
 	const clear = (): void => {
 		if (live) streams.err('\r\u001b[2K');
@@ -120,11 +143,11 @@ export function textReporter(streams: Streams, now: () => number = Date.now): Re
 	};
 	return {
 		event({ event }, saved) {
-			const text = describe(event, saved);
+			const text = describe(event, saved, titles);
 			if (text === undefined) return;
 			if (event.type !== 'progress' && event.type !== 'sampleStep' && event.type !== 'plotProgress') return line(text);
 			if (streams.terminal) {
-				live = text.slice(0, Math.max(20, streams.columns() - 1));
+				live = (barOf(event, streams.columns()) + text).slice(0, Math.max(20, streams.columns() - 1));
 				streams.err(`\r\u001b[2K${live}`);
 				return;
 			}
@@ -134,6 +157,7 @@ export function textReporter(streams: Streams, now: () => number = Date.now): Re
 			line(text);
 		},
 		problem: (problem) => line(problemLine(problem)),
+		passes: (recipe) => (titles = passTitles(recipe)),
 		note: line,
 		close() {
 			if (live) streams.err('\n');
@@ -164,6 +188,7 @@ export function jsonReporter(streams: Streams): Reporter {
 	return {
 		event: (message, saved) => line(eventJson(message, saved)),
 		problem: (problem) => line({ type: 'problem', problem }),
+		passes: () => undefined,
 		note: (text) => line({ type: 'note', text }),
 		close: () => undefined
 	};

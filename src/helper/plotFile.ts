@@ -8,6 +8,7 @@ import { errorProblem } from '../jobs/problem';
 import { fixSeeds, hasOpenSeeds, type Plot } from '../recipe/plot';
 import { parsePlot } from '../recipe/plot-schema';
 import { asStorageError } from '../storage/errors';
+import { pathByName } from './byName';
 import { InputError } from './inputError';
 import type { Installation } from './installation';
 import { fileSize, pathProblem } from './recipeFile';
@@ -76,9 +77,20 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 	};
 	const { model } = parsed.plot;
 	const modelFile = await attempt(async () => {
-		if (model.path === undefined && model.bundled === undefined)
-			throw new InputError([errorProblem('plot.noPath', 'model', 'model names no file: give it a "path" (relative to the plot).', { name: model.name })]);
-		const file = model.path === undefined ? installation.bundled(`models/${model.bundled ?? 'mini'}.safetensors`) : resolve(folder, model.path);
+		const named = model.path === undefined && model.bundled === undefined ? await pathByName(model.name, 'checkpoint', 'model') : model.name;
+		if (model.path === undefined && model.bundled === undefined && named === model.name)
+			throw new InputError([
+				errorProblem(
+					'plot.noPath',
+					'model',
+					'model names no file: give it a "path" (relative to the plot), or the name of a model that “utsushi models” lists.',
+					{
+						name: model.name
+					}
+				)
+			]);
+		const bundled = model.bundled === undefined ? named : installation.bundled(`models/${model.bundled}.safetensors`);
+		const file = model.path === undefined ? bundled : resolve(folder, model.path);
 		await fileSize(file, 'model');
 		return file;
 	});
@@ -87,11 +99,17 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 	for (const [i, lora] of parsed.plot.loras.entries()) {
 		await attempt(async () => {
 			const where = `loras.${i}`;
-			if (lora.path === undefined)
+			const named = lora.path === undefined ? await pathByName(lora.name, 'lora', where) : lora.name;
+			if (lora.path === undefined && named === lora.name)
 				throw new InputError([
-					errorProblem('plot.noPath', where, `${where} (${lora.name}) names no file: give it a "path" (relative to the plot).`, { name: lora.name })
+					errorProblem(
+						'plot.noPath',
+						where,
+						`${where} (${lora.name}) names no file: give it a "path" (relative to the plot), or the name of a LoRA that “utsushi models” lists.`,
+						{ name: lora.name }
+					)
 				]);
-			const file = resolve(folder, lora.path);
+			const file = lora.path === undefined ? named : resolve(folder, lora.path);
 			await fileSize(file, where);
 			const blob = await openFileAsBlob(file);
 			const hash = await sha256(await blob.arrayBuffer());

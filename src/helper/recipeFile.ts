@@ -13,6 +13,7 @@ import type { RunInput } from '../jobs/inputs';
 import type { FileRef, ImageRef } from '../recipe/recipe';
 import { parseRecipe } from '../recipe/schema';
 import { asProblem } from '../service/errors';
+import { pathByName } from './byName';
 import { InputError } from './inputError';
 import type { Installation } from './installation';
 import { readFolder } from './recipeInputs';
@@ -85,8 +86,8 @@ async function readPicture(path: string, ref: ImageRef, where: string, warnings:
 }
 
 /** @throws InputError with every problem found */
-export async function loadRecipe(path: string, installation: Installation): Promise<LoadedRecipe> {
-	return loadRecipeValue(await readJson(path), dirname(resolve(path)), installation);
+export async function loadRecipe(path: string, installation: Installation, change: (value: unknown) => unknown = (value) => value): Promise<LoadedRecipe> {
+	return loadRecipeValue(change(await readJson(path)), dirname(resolve(path)), installation);
 }
 
 /** The same for a recipe that was read before; `folder`: what its paths are relative to. */
@@ -108,7 +109,13 @@ export async function loadRecipeValue(value: unknown, folder: string, installati
 	const place = (ref: { path?: string; bundled?: string }, where: string, bundled: (name: string) => string): string => {
 		if (ref.path !== undefined) return resolve(folder, ref.path);
 		if (ref.bundled !== undefined) return installation.bundled(bundled(ref.bundled));
-		throw new InputError([errorProblem('recipe.noPath', where, `${where} names no file: give it a "path" (relative to the recipe).`)]);
+		throw new InputError([
+			errorProblem(
+				'recipe.noPath',
+				where,
+				`${where} names no file: give it a "path" (relative to the recipe)${where === 'model' ? ', or the name of a model that “utsushi models” lists' : ''}.`
+			)
+		]);
 	};
 	const picture = (ref: ImageRef, where: string): Promise<Picture | undefined> =>
 		attempt(() =>
@@ -121,7 +128,10 @@ export async function loadRecipeValue(value: unknown, folder: string, installati
 		);
 
 	const modelFile = await attempt(async () => {
-		const file = place(recipe.model, 'model', (name) => `models/${name}.safetensors`);
+		const { path, bundled, name: known } = recipe.model;
+		// A recipe of the app names its model only: the folders of “utsushi models” know where it lies.
+		const found = path === undefined && bundled === undefined && known !== '' ? await pathByName(known, 'checkpoint', 'model') : known;
+		const file = found === known ? place(recipe.model, 'model', (name) => `models/${name}.safetensors`) : found;
 		await fileSize(file, 'model');
 		return file;
 	});

@@ -6,6 +6,7 @@ import { writeLoraTag, writeParameters } from '../formats/webui';
 import { SAMPLER_NAMES } from '../recipe/plot-labels';
 import { asStorageError } from '../storage/errors';
 import type { SampleCommand } from './arguments';
+import { pathByName } from './byName';
 import { EXIT, type Context, type ExitCode } from './exit';
 import { modelSource, withTrainer } from './trainer';
 import { textReporter } from './output';
@@ -28,9 +29,12 @@ function parameters(command: SampleCommand, size: { width: number; height: numbe
 }
 
 export async function sample(command: SampleCommand, context: Context): Promise<ExitCode> {
-	const source = await modelSource(command.model ?? context.installation.bundled('models/mini.safetensors'));
+	const modelFile =
+		command.model === undefined ? context.installation.bundled('models/mini.safetensors') : await pathByName(command.model, 'checkpoint', '--model');
+	const source = await modelSource(modelFile);
 	const loras: { bytes: ArrayBuffer; strength: number }[] = [];
-	for (const { file, strength } of command.loras) {
+	for (const { file: given, strength } of command.loras) {
+		const file = await pathByName(given, 'lora', '--lora');
 		await fileSize(file, '--lora');
 		const bytes = await readFile(file);
 		loras.push({ bytes: new Uint8Array(bytes).buffer, strength });

@@ -2,7 +2,7 @@
  * `utsushi train`: recipes in, files in a folder out, one after the other. Everything that can be wrong with the input is found before the GPU is opened; what is
  * interrupted goes on with `--resume`.
  */
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { encodePng } from '../formats/png';
 import type { Picture, Problem, RunEvent } from '../jobs/events';
 import { errorProblem } from '../jobs/problem';
@@ -16,12 +16,13 @@ import { folderSlots } from '../storage/snapshots/node';
 import { snapshotStore } from '../storage/snapshots/snapshots';
 import { EXIT, isInputProblem, type Context, type ExitCode } from './exit';
 import { InputError } from './inputError';
-import { isOpen, madeBefore, newNight, openNights, type NightFolder } from './nightFolder';
+import { isOpen, madeBefore, newNight, type NightFolder } from './nightFolder';
 import { jsonReporter, textReporter, type Reporter } from './output';
 import { loadRecipe, loadRecipeValue, type LoadedRecipe } from './recipeFile';
+import { findResumable, quoted, recipeChange, sweepField, type Choices } from './trainChoices';
 import { modelSource, withTrainer } from './trainer';
 
-export interface TrainCommand {
+export interface TrainCommand extends Choices {
 	name: 'train';
 	recipes: string[];
 	/** `passes.difference.learningRate=5e-5,1e-4`: every recipe once per value. */
@@ -62,12 +63,13 @@ function onlyHere({ recipe, warnings }: LoadedRecipe): Problem[] {
 /** All recipes with their values swept, every file they name checked. @throws InputError */
 async function draftsOf(command: TrainCommand, context: Context, reporter: Reporter): Promise<JobDraft[]> {
 	const drafts: JobDraft[] = [];
+	const change = await recipeChange(command);
 	for (const path of command.recipes) {
-		const loaded = await loadRecipe(path, context.installation);
+		const loaded = await loadRecipe(path, context.installation, change);
 		for (const warning of onlyHere(loaded)) reporter.problem(warning);
 		let recipes = [loaded.recipe];
 		for (const { field, values } of command.sweeps) {
-			const swept = recipes.map((recipe) => sweepRecipes(recipe, field, sweepValues(values)));
+			const swept = recipes.map((recipe) => sweepRecipes(recipe, sweepField(field), sweepValues(values)));
 			const problems = swept.flatMap((sweep) => sweep.problems);
 			if (problems.length > 0) throw new InputError(problems);
 			recipes = swept.flatMap((sweep) => sweep.recipes);
@@ -141,6 +143,7 @@ class Night {
 	async #job(queue: Queue, job: Job, report: (report: JobReport) => void): Promise<JobOutcome> {
 		const { client, reporter, context } = this;
 		this.#run = `train-${++this.#runs}`;
+		reporter.passes(job.recipe);
 		if (queue.jobs.length > 1) reporter.note(`Job ${queue.jobs.findIndex(({ id }) => id === job.id) + 1} of ${queue.jobs.length}: ${job.recipe.name}`);
 		try {
 			const { modelFile, recipe, warnings, ...inputs } = await loadRecipeValue(job.recipe, folderOf(job), context.installation);
@@ -235,28 +238,24 @@ function exitOf(queue: Queue, unsaved: boolean): ExitCode {
 
 export async function train(command: TrainCommand, context: Context): Promise<ExitCode> {
 	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
-	const run = async (folder: Folder, night: NightFolder, begin: (runner: QueueRunner) => void): Promise<ExitCode> =>
+	const run = async (out: string, folder: Folder, night: NightFolder, begin: (runner: QueueRunner) => void): Promise<ExitCode> =>
 		withTrainer(async (client) => {
 			const work = new Night(client, folder, night, reporter, context, command.csv);
 			const queue = await work.go(begin);
-			if (queue.jobs.some(isOpen)) context.streams.err(`To go on where it stopped: utsushi train --resume ${command.out}\n`);
+			if (queue.jobs.some(isOpen)) context.streams.err(`To go on where it stopped: utsushi train --resume ${quoted(out)}\n`);
 			return exitOf(queue, work.unsaved);
 		}, night.snapshots);
 	try {
 		if (!command.resume) {
 			const drafts = await draftsOf(command, context, reporter);
 			const folder = await openFolder(command.out);
-			return await run(folder, newNight(command.out), (runner) => runner.dispatch({ type: 'add', jobs: drafts, time: Date.now() }));
+			return await run(command.out, folder, newNight(command.out), (runner) => runner.dispatch({ type: 'add', jobs: drafts, time: Date.now() }));
 		}
-		const nights = await openNights(command.out);
-		if (nights.length === 0) {
-			const message = `There is nothing to go on with in ${command.out}: no training was interrupted there (looked for ${join(command.out, '.utsushi')}).`;
-			throw new InputError([errorProblem('path.nothingToResume', 'resume', message, { path: command.out })]);
-		}
-		const folder = await openFolder(command.out);
+		const { out, nights } = await findResumable(command.out);
+		const folder = await openFolder(out);
 		let exit: ExitCode = EXIT.done;
 		for (const night of nights) {
-			const code = await run(folder, night, (runner) => {
+			const code = await run(out, folder, night, (runner) => {
 				for (const { id, state } of runner.queue.jobs) if (state === 'failed') runner.dispatch({ type: 'retry', id });
 			});
 			if (code !== EXIT.done) exit = code;

@@ -39,11 +39,13 @@ describe('Japanese', () => {
 			'training/pass.ts',
 			'jobs/resume.ts',
 			'jobs/queue-sweep.ts',
+			'helper/folders.ts',
+			'helper/models.ts',
 			'app/queue/models.ts',
 			'app/queue/queue.svelte.ts'
 		];
 		const texts = (await Promise.all(files.map(source))).join('\n');
-		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training)\.[a-zA-Z]+)'/g)].map(
+		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training|shelf)\.[a-zA-Z]+)'/g)].map(
 			([, code]) => code ?? ''
 		);
 		expect(codes.length).toBeGreaterThan(20);
