@@ -20,6 +20,7 @@ export interface Checkpoint {
 const COMPLETE = 'Choose a complete checkpoint (UNet, VAE and text encoder in one file).';
 const VAE_PREFIX = 'first_stage_model.';
 const CLIP_PREFIXES = ['cond_stage_model.transformer.text_model.', 'cond_stage_model.transformer.', 'conditioner.embedders.0.transformer.text_model.'];
+const TOKENS = 'embeddings.token_embedding.weight';
 const BIG_G_PREFIX = 'conditioner.embedders.1.model.';
 
 /** @throws FormatError naming what the file is or what it lacks */
@@ -35,7 +36,9 @@ export function readConfig(tensors: Tensors, metadata: Readonly<Record<string, s
 	const mini = metadata['mini.unet.num_heads'] !== undefined;
 	const width = contextDim(tensors);
 	const vectorDim = tensors.get(`${UNET_PREFIX}label_emb.0.0.weight`)?.shape[1] ?? 0;
-	const family: ModelFamily | undefined = mini ? 'mini' : width === 768 && !vectorDim ? 'sd15' : width === 2048 && vectorDim ? 'sdxl' : undefined;
+	// SDXL is known by its two encoders; their widths are checked below.
+	const both = tensors.has(`${CLIP_PREFIXES[2]}${TOKENS}`) && tensors.has(`${BIG_G_PREFIX}token_embedding.weight`);
+	const family: ModelFamily | undefined = mini ? 'mini' : width === 768 && !vectorDim ? 'sd15' : vectorDim && (both || width === 2048) ? 'sdxl' : undefined;
 	if (!family || width === undefined) {
 		const problem = width === undefined ? 'The UNet has no cross attention' : `No known model has a context of ${width} and a vector of ${vectorDim}`;
 		throw new FormatError('unknown-model', `${UNET_PREFIX}…attn2.to_k.weight`, problem, COMPLETE);
@@ -53,17 +56,24 @@ export function readConfig(tensors: Tensors, metadata: Readonly<Record<string, s
 	if (text.reduce((sum, encoder) => sum + encoder.width, 0) !== unet.contextDim) {
 		throw new FormatError('incomplete-model', text[0]?.prefix ?? '', `The text encoders do not make a context of ${unet.contextDim}`, COMPLETE);
 	}
+	if (family === 'sdxl' && vectorDim !== shapes.size(`${BIG_G_PREFIX}text_projection`, 1) + SIZES) {
+		const problem = `The UNet takes a vector of ${vectorDim}, but the second text encoder and the sizes make ${shapes.size(`${BIG_G_PREFIX}text_projection`, 1) + SIZES}`;
+		throw new FormatError('unknown-model', `${UNET_PREFIX}label_emb.0.0.weight`, problem, COMPLETE);
+	}
 	return {
 		family,
 		title: metadata['modelspec.title'] ?? '',
-		// A tensor of this name marks models of velocity prediction, or the metadata says so; files of SD 1.5 often say nothing, then the recipe must.
-		prediction: tensors.has('v_pred') || /^v/.test(metadata['modelspec.prediction_type'] ?? '') ? 'v' : 'epsilon',
+		// Tensors of these names mark models of velocity prediction, or the metadata says so; files of SD 1.5 often say nothing, then the recipe must.
+		prediction: tensors.has('v_pred') || tensors.has('ztsnr') || /^v/.test(metadata['modelspec.prediction_type'] ?? '') ? 'v' : 'epsilon',
 		resolution: Number.parseInt(metadata['modelspec.resolution'] ?? '', 10) || { mini: 128, sd15: 512, sdxl: 1024 }[family],
 		unet,
 		vae,
 		text
 	};
 }
+
+/** Six sizes, 256 numbers each. */
+const SIZES = 6 * 256;
 
 class Shapes {
 	constructor(private readonly tensors: Tensors) {}
@@ -157,10 +167,9 @@ function readVae(shapes: Shapes, scale: number, groups: number): VaeConfig {
 }
 
 function readClip(shapes: Shapes, heads: (width: number) => number): TextConfig {
-	const token = 'embeddings.token_embedding.weight';
-	const prefix = CLIP_PREFIXES.find((candidate) => shapes.has(candidate + token));
-	if (prefix === undefined) throw new FormatError('incomplete-model', CLIP_PREFIXES[0] + token, 'The file holds no CLIP text encoder', COMPLETE);
-	const width = shapes.size(prefix + token, 1);
+	const prefix = CLIP_PREFIXES.find((candidate) => shapes.has(candidate + TOKENS));
+	if (prefix === undefined) throw new FormatError('incomplete-model', CLIP_PREFIXES[0] + TOKENS, 'The file holds no CLIP text encoder', COMPLETE);
+	const width = shapes.size(prefix + TOKENS, 1);
 	return {
 		prefix,
 		layout: 'hf',
@@ -168,7 +177,7 @@ function readClip(shapes: Shapes, heads: (width: number) => number): TextConfig 
 		layers: shapes.count((i) => `${prefix}encoder.layers.${i}.self_attn.q_proj.weight`),
 		heads: heads(width),
 		intermediate: shapes.size(`${prefix}encoder.layers.0.mlp.fc1.weight`, 0),
-		vocabulary: shapes.size(prefix + token, 0),
+		vocabulary: shapes.size(prefix + TOKENS, 0),
 		length: shapes.size(`${prefix}embeddings.position_embedding.weight`, 0),
 		activation: 'quick_gelu',
 		padToken: 49407

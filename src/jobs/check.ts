@@ -126,10 +126,3 @@ export function checkModel(recipe: Recipe, config: ModelConfig): Problem[] {
 	const message = `The recipe is for a model of the family “${recipe.model.family}”, but the open model is “${config.family}”. Open a model of that family, or take a preset for this one.`;
 	return [errorProblem('model.family', 'model.family', message, { wanted: recipe.model.family, given: config.family })];
 }
-
-/** Families whose conditioning is not built yet are refused by name. */
-export function checkTrainable(config: ModelConfig): Problem[] {
-	if (config.text.length === 1 && config.unet.vectorDim === 0) return [];
-	const message = 'Models of this family can be inspected, but not sampled or trained yet. Use a Stable Diffusion 1.5 model or the bundled one.';
-	return [errorProblem('model.notYet', 'model', message, { family: config.family })];
-}

@@ -3,16 +3,16 @@
  * before training, because what it holds would be missing there; in a browser it lives in a worker of its own, which gives the memory back.
  */
 import { openCheckpoint, type Checkpoint } from '../diffusion/checkpoint';
-import { openTextEncoder } from '../diffusion/text';
+import { openTextEncoder, type Progress, type TextConditioning } from '../diffusion/text';
 import { openVae } from '../diffusion/vae';
 import { blobSource } from '../formats/source';
 import type { Picture } from './events';
 
 export interface Conditioner {
-	/** Contexts `[n, 77, C]` of captions: the text as it is, cut off after 75 tokens. */
-	encodeText(prompts: readonly string[]): Promise<Float32Array>;
-	/** Contexts of prompts as WebUI reads them (emphasis, BREAK, any length): `[77·k, C]` each. */
-	encodePrompts(prompts: readonly string[]): Promise<Float32Array[]>;
+	/** Captions: the text as it is, cut off after 75 tokens. Context `[77, C]` and pooled vector of each. Many at once cost little more than one. */
+	encodeText(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
+	/** Prompts as WebUI reads them (emphasis, BREAK, any length): context `[77·k, C]` and pooled vector of each. */
+	encodePrompts(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
 	/** The posterior mean, scaled, `[h, w, 4]`. */
 	encodePicture(picture: Picture): Promise<Float32Array>;
 	/** @param latent `[h, w, 4]`, scaled */
@@ -30,8 +30,12 @@ export function conditionerOf(checkpoint: Checkpoint): Conditioner {
 	const text = openTextEncoder(checkpoint);
 	const vae = openVae(checkpoint);
 	return {
-		encodeText: (prompts) => text.encode(prompts),
-		encodePrompts: async (prompts) => (await text.weighted(prompts)).map(({ context }) => context),
+		async encodeText(prompts, onProgress) {
+			const { context, pooled } = await text.condition(prompts, onProgress);
+			const cut = (all: Float32Array, i: number): Float32Array => all.slice((i * all.length) / prompts.length, ((i + 1) * all.length) / prompts.length);
+			return prompts.map((_, i) => ({ context: cut(context, i), pooled: cut(pooled, i) }));
+		},
+		encodePrompts: (prompts, onProgress) => text.weighted(prompts, onProgress),
 		encodePicture: (picture) => vae.latent(picture),
 		decode: (latent, height, width) => vae.decode(latent, height, width),
 		async close() {

@@ -53,7 +53,10 @@ export async function findRate(input: RunInput, pass: PassName, environment: Run
 	const conditioner = await environment.openConditioner();
 	let inputs: TrainingInputs;
 	try {
-		inputs = await encodeInputs(input, model.checkpoint.config, conditioner, () => continueUnlessStopped(control));
+		inputs = await encodeInputs(input, model.checkpoint.config, conditioner, (fraction) => {
+			continueUnlessStopped(control);
+			if (fraction !== undefined) emit({ type: 'state', state: 'encoding', fraction });
+		});
 	} finally {
 		await conditioner.close();
 	}

@@ -3,7 +3,7 @@
  *
  * Rules
  * - Everything about the inputs is checked here before anything is spent; every finding names the picture.
- * - Each picture and caption is encoded once, whatever it is used for.
+ * - Each picture and caption is encoded once, whatever it is used for; all texts together, because a large encoder passes through memory once for all of them.
  * - Pairs of a folder are trained with the recipe's prompts, or, when those are empty, with their own captions. (TrainTrain reads the captions and never uses them.)
  * - The size that is probed and previewed is the first one.
  */
@@ -11,10 +11,12 @@ import { latentFactor, type ModelConfig } from '../diffusion/config';
 import type { Recipe } from '../recipe/recipe';
 import { bucketed, captionOf, pairsOf, sameSize, sizesUsed, type FolderPicture, type NamedPair } from '../training/dataset';
 import { alphaMask, combined, differenceMask, pictureMask } from '../training/masks';
+import type { SizeConditioning, TextConditioning } from '../diffusion/text';
 import type { Conditioning } from '../training/sample';
 import type { TrainingInputs } from '../training/train';
 import { checkFolder, checkMask, checkPair } from './check';
 import type { Conditioner } from './conditioner';
+import { conditioningOf, croppedPicture, wholePicture } from './conditioning';
 import type { Picture, Problem } from './events';
 import { errorProblem } from './problem';
 
@@ -87,16 +89,47 @@ export function trainingSizes(input: RunInput): { width: number; height: number 
 	}
 }
 
-/** Encodes; `between` is called after every piece of work and may throw to stop. */
-export async function encodeInputs(input: RunInput, config: ModelConfig, conditioner: Conditioner, between: () => void): Promise<TrainingInputs> {
+/** Captions of a pair of a folder, where captions count. */
+function captionsOf({ original, target }: NamedPair, { prompts, dataset }: Recipe): { original: string; target: string } | undefined {
+	if (prompts.original !== '' || prompts.target !== '') return undefined;
+	const own = captionOf(original, dataset);
+	return { original: own, target: dataset.captions === 'files' && target.text !== undefined ? captionOf(target, dataset) : own };
+}
+
+/** Every text the run is trained with. */
+function textsOf({ recipe, pictures = [] }: RunInput): string[] {
+	const { prompts, dataset, leco } = recipe;
+	switch (recipe.mode) {
+		case 'leco':
+			return [leco.original, leco.target || leco.neutral];
+		case 'lora':
+			return pictures.map((picture) => captionOf(picture, dataset));
+		case 'multiAddift': {
+			const captions = pairsOf(pictures, dataset.suffix).map((pair) => captionsOf(pair, recipe));
+			return [prompts.original, prompts.target, ...captions.flatMap((pair) => (pair ? [pair.original, pair.target] : []))];
+		}
+		default:
+			return [prompts.original, prompts.target];
+	}
+}
+
+/** Encodes; `between` is called after every piece of work, with the share of the texts done while they are encoded, and may throw to stop. */
+export async function encodeInputs(
+	input: RunInput,
+	config: ModelConfig,
+	conditioner: Conditioner,
+	between: (fraction?: number) => void
+): Promise<TrainingInputs> {
 	const { recipe } = input;
 	const factor = latentFactor(config.vae);
-	const texts = new Map<string, Conditioning>();
-	const text = async (prompt: string): Promise<Conditioning> => {
-		const known = texts.get(prompt) ?? { context: await conditioner.encodeText([prompt]) };
-		texts.set(prompt, known);
-		between();
-		return known;
+	const words = [...new Set(textsOf(input))];
+	const encoded = words.length > 0 ? await conditioner.encodeText(words, between) : [];
+	between();
+	const texts = new Map<string, TextConditioning | undefined>(words.map((word, i) => [word, encoded[i]]));
+	const text = (prompt: string, sizes: SizeConditioning): Conditioning => {
+		const known = texts.get(prompt);
+		if (!known) throw new RangeError(`The text “${prompt}” was not encoded.`);
+		return conditioningOf(config, known, sizes);
 	};
 	const latent = async (picture: Picture): Promise<Float32Array> => {
 		const encoded = await conditioner.encodePicture(picture);
@@ -114,21 +147,25 @@ export async function encodeInputs(input: RunInput, config: ModelConfig, conditi
 			],
 			renormalise
 		);
-	const prompts = async (original: string, target: string) => ({ original: await text(original), target: await text(target) });
+	const prompts = ({ original, target }: { original: string; target: string }, sizes: SizeConditioning) => ({
+		original: text(original, sizes),
+		target: text(target, sizes)
+	});
 	const inLatent = ({ width, height }: { width: number; height: number }) => ({ width: width / factor, height: height / factor });
 	const pictures = input.pictures ?? [];
 
 	switch (recipe.mode) {
 		case 'leco': {
 			const { original, target, neutral } = recipe.leco;
-			return { kind: 'words', ...inLatent(recipe.resolution), conditioning: await prompts(original, target || neutral) };
+			return { kind: 'words', ...inLatent(recipe.resolution), conditioning: prompts({ original, target: target || neutral }, wholePicture(recipe.resolution)) };
 		}
 		case 'lora': {
 			const groups = pictures.map(({ picture }, index) => ({ pictures: [picture], index }));
 			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([picture], index) => {
 				const source = pictures[index];
 				if (!picture || !source) throw new RangeError(`There is no picture ${index}.`);
-				return { latent: await latent(opaque(picture)), conditioning: await text(captionOf(source, recipe.dataset)), mask: maskOf(picture) };
+				const conditioning = text(captionOf(source, recipe.dataset), croppedPicture(source.picture, picture));
+				return { latent: await latent(opaque(picture)), conditioning, mask: maskOf(picture) };
 			});
 			return { kind: 'pictures', buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pictures: samples })) };
 		}
@@ -138,23 +175,21 @@ export async function encodeInputs(input: RunInput, config: ModelConfig, conditi
 				pictures: recipe.swap ? sameSize(pair).reverse() : sameSize(pair),
 				index
 			}));
-			const captioned = recipe.prompts.original === '' && recipe.prompts.target === '';
-			const captionsOf = async (pair: NamedPair | undefined) => {
-				if (!captioned || !pair) return undefined;
-				const own = captionOf(pair.original, recipe.dataset);
-				const { captions } = recipe.dataset;
-				return prompts(own, captions === 'files' && pair.target.text !== undefined ? captionOf(pair.target, recipe.dataset) : own);
-			};
 			const buckets = await bucketed(groups, recipe.dataset, recipe.resolution, async ([original, target], index) => {
-				if (!original || !target) throw new RangeError('A pair is not complete.');
+				const [pair, file] = [named[index], groups[index]?.pictures[0]];
+				if (!original || !target || !pair || !file) throw new RangeError('A pair is not complete.');
+				const captions = captionsOf(pair, recipe);
+				const sizes = croppedPicture(file, original);
+				// SDXL is told the sizes of each pair, so each has a conditioning of its own there.
+				const own = captions ?? (config.unet.vectorDim > 0 ? recipe.prompts : undefined);
 				return {
 					original: await latent(opaque(original)),
 					target: await latent(opaque(target)),
 					mask: maskOf(original, target),
-					conditioning: await captionsOf(named[index])
+					conditioning: own && prompts(own, sizes)
 				};
 			});
-			const conditioning = await prompts(recipe.prompts.original, recipe.prompts.target);
+			const conditioning = prompts(recipe.prompts, wholePicture(recipe.resolution));
 			return { kind: 'pairs', conditioning, buckets: buckets.map(({ size, samples }) => ({ ...inLatent(size), pairs: samples })) };
 		}
 		default: {
@@ -162,7 +197,7 @@ export async function encodeInputs(input: RunInput, config: ModelConfig, conditi
 			if (!pair) throw new RangeError('The pair is not complete.');
 			const mask = maskOf(pair.original, pair.target, input.mask);
 			const latents = { original: await latent(opaque(pair.original)), target: await latent(opaque(pair.target)), mask };
-			const conditioning = await prompts(recipe.prompts.original, recipe.prompts.target);
+			const conditioning = prompts(recipe.prompts, wholePicture(pair.original));
 			return { kind: 'pairs', conditioning, buckets: [{ ...inLatent(pair.original), pairs: [latents] }] };
 		}
 	}

@@ -10,6 +10,7 @@
  * - Stopping loses nothing that was denoised: what waits for the decoder is still handed out.
  */
 import { latentFactor } from '../diffusion/config';
+import type { TextConditioning } from '../diffusion/text';
 import { blobSource } from '../formats/source';
 import type { Gpu } from '../gpu/gpu';
 import { loadLora, type LoadedLora } from '../lora/load';
@@ -18,6 +19,7 @@ import type { CellNetwork, CellPart, CellSettings } from '../recipe/plot-cells';
 import type { TrainingControl } from '../training/events';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
 import type { Conditioner } from './conditioner';
+import { conditioningOf, negativeText, wholePicture } from './conditioning';
 import type { Problem, RunEvent } from './events';
 import type { OpenModel } from './model';
 import { mergedLora, type PlotFile } from './plot-merge';
@@ -75,7 +77,10 @@ function groupCells(cells: readonly CellSettings[]): Group[] {
 
 export class PlotSession {
 	#conditioner: Promise<Conditioner> | undefined;
-	readonly #contexts = new Map<string, Conditioning>();
+	/** By prompt. */
+	readonly #texts = new Map<string, TextConditioning>();
+	/** By prompt, role and size; the same object for the same thing, so that a sampler writes it once. */
+	readonly #conditionings = new Map<string, Conditioning>();
 	readonly #files = new Map<string, LoadedLora>();
 	readonly #merges = new Map<string, LoadedLora>();
 	#slots: Slot[] = [];
@@ -209,9 +214,22 @@ export class PlotSession {
 
 	/** Contexts of prompts that were not met before, in one call. */
 	async #encode(conditioner: Conditioner, cells: readonly CellSettings[]): Promise<void> {
-		const prompts = [...new Set(cells.flatMap(({ prompt, negative }) => [prompt, negative]))].filter((prompt) => !this.#contexts.has(prompt));
+		const prompts = [...new Set(cells.flatMap(({ prompt, negative }) => [prompt, negative]))].filter((prompt) => !this.#texts.has(prompt));
 		if (prompts.length === 0) return;
-		for (const [i, context] of (await conditioner.encodePrompts(prompts)).entries()) this.#contexts.set(prompts[i] ?? '', { context });
+		for (const [i, text] of (await conditioner.encodePrompts(prompts)).entries()) this.#texts.set(prompts[i] ?? '', text);
+	}
+
+	#conditioning({ prompt, negative, width, height }: CellSettings, isNegative: boolean): Conditioning {
+		const words = isNegative ? negative : prompt;
+		const key = JSON.stringify([words, isNegative, width, height]);
+		const known = this.#conditionings.get(key);
+		if (known) return known;
+		const { config } = this.model.checkpoint;
+		const text = this.#texts.get(words);
+		if (!text) throw new Error('A prompt was not encoded.');
+		const made = conditioningOf(config, isNegative ? negativeText(config, words, text) : text, wholePicture({ width, height }));
+		this.#conditionings.set(key, made);
+		return made;
 	}
 
 	#loraOf(sha256: string): LoadedLora {
@@ -299,19 +317,14 @@ export class PlotSession {
 		const members = indices.flatMap((index) => cells[index] ?? []);
 		const [first] = members;
 		if (!first || !this.#denoiser) throw new Error('There is nothing to sample with.');
-		const context = (prompt: string): Conditioning => {
-			const found = this.#contexts.get(prompt);
-			if (!found) throw new Error('A prompt was not encoded.');
-			return found;
-		};
 		return sampleLatents(this.#denoiser, {
 			...samplerFor(this.model.checkpoint.config),
 			seeds: members.map(({ seed }) => seed),
 			sampler: first.sampler,
 			steps: first.steps,
 			cfg: first.cfg,
-			conditional: members.map(({ prompt }) => context(prompt)),
-			unconditional: context(first.negative),
+			conditional: members.map((cell) => this.#conditioning(cell, false)),
+			unconditional: this.#conditioning(first, true),
 			strengths,
 			onStep: (done, steps) => {
 				continueUnlessStopped(control);

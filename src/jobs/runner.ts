@@ -11,10 +11,10 @@ import { latentSize, trainRecipe, type TrainingInputs } from '../training/train'
 import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
-import { checkModel, checkTrainable } from './check';
+import { checkModel } from './check';
 import type { Conditioner } from './conditioner';
 import type { Picture, Problem, RunEvent } from './events';
-import { checkInputs, encodeInputs, type RunInput } from './inputs';
+import { checkInputs, encodeInputs, trainingSizes, type RunInput } from './inputs';
 import type { OpenModel } from './model';
 import { deviceName, openRunMemory, runIdentity } from './resume';
 import type { SnapshotRequest } from './resume';
@@ -35,7 +35,7 @@ export interface RunEnvironment {
 /** What is known to be wrong (or surprising) before anything is spent. */
 export function checkRun(input: RunInput, model: OpenModel): Problem[] {
 	const { config } = model.checkpoint;
-	return [...checkTrainable(config), ...checkModel(input.recipe, config), ...checkInputs(input, config)];
+	return [...checkModel(input.recipe, config), ...checkInputs(input, config)];
 }
 
 interface Encoded {
@@ -50,8 +50,15 @@ async function encode(input: RunInput, { model, openConditioner, control, emit }
 	const conditioner = await openConditioner();
 	try {
 		const { negative, prompt } = input.recipe.preview;
-		const preview = await encodePrompts(conditioner, negative, prompt);
-		const inputs = await encodeInputs(input, model.checkpoint.config, conditioner, () => continueUnlessStopped(control));
+		const { config } = model.checkpoint;
+		const between = (fraction?: number): void => {
+			continueUnlessStopped(control);
+			if (fraction !== undefined) emit({ type: 'state', state: 'encoding', fraction });
+		};
+		// Pictures are drawn in the first size that is trained.
+		const size = trainingSizes(input)[0] ?? { width: config.resolution, height: config.resolution };
+		const preview = await encodePrompts(conditioner, config, { negative, prompt, ...size }, between);
+		const inputs = await encodeInputs(input, config, conditioner, between);
 		continueUnlessStopped(control);
 		return { inputs, size: latentSize(inputs), preview };
 	} finally {

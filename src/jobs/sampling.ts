@@ -8,8 +8,9 @@ import type { Gpu } from '../gpu/gpu';
 import { loadLora } from '../lora/load';
 import { Denoiser, sampleLatents, type Conditioning, type SampleOptions } from '../training/sample';
 import { frozenNetwork, type Network } from '../training/network';
-import { checkTrainable, sizeMultiple } from './check';
+import { sizeMultiple } from './check';
 import type { Conditioner } from './conditioner';
+import { conditioningOf, negativeText, wholePicture } from './conditioning';
 import type { Picture, Problem, RunEvent } from './events';
 import type { OpenModel, Storage } from './model';
 import { errorProblem, ProblemError, warningProblem } from './problem';
@@ -43,15 +44,29 @@ export function samplerFor(config: ModelConfig): Pick<SampleOptions, 'noise' | '
 	return { noise: 'nv', prediction: config.prediction, spacing: config.family === 'mini' ? 'leading' : 'webui' };
 }
 
-/** The negative prompt's and the prompt's contexts. */
+/** What a picture of this size is drawn from. */
+export interface DrawnText {
+	readonly negative: string;
+	readonly prompt: string;
+	/** Pixels. */
+	readonly width: number;
+	readonly height: number;
+}
+
+/** The negative prompt's and the prompt's conditioning. */
 export async function encodePrompts(
 	conditioner: Conditioner,
-	negative: string,
-	prompt: string
+	config: ModelConfig,
+	{ negative, prompt, ...size }: DrawnText,
+	onProgress?: (fraction: number) => void
 ): Promise<{ unconditional: Conditioning; conditional: Conditioning }> {
-	const [unconditional, conditional] = await conditioner.encodePrompts([negative, prompt]);
+	const [unconditional, conditional] = await conditioner.encodePrompts([negative, prompt], onProgress);
 	if (!unconditional || !conditional) throw new Error('The text encoder left a prompt out.');
-	return { unconditional: { context: unconditional }, conditional: { context: conditional } };
+	const sizes = wholePicture(size);
+	return {
+		unconditional: conditioningOf(config, negativeText(config, negative, unconditional), sizes),
+		conditional: conditioningOf(config, conditional, sizes)
+	};
 }
 
 export function checkSample({ width, height, steps, cfg }: SampleSettings, config: ModelConfig): Problem | null {
@@ -64,7 +79,7 @@ export function checkSample({ width, height, steps, cfg }: SampleSettings, confi
 	if (!Number.isInteger(steps) || steps < 1 || steps > 1000)
 		return errorProblem('sample.steps', 'steps', `${steps} steps are not possible; choose 1 to 1000.`, { steps });
 	if (!Number.isFinite(cfg) || cfg < 0) return errorProblem('sample.cfg', 'cfg', `A guidance of ${cfg} is not possible; choose 0 or more.`, { cfg });
-	return checkTrainable(config)[0] ?? null;
+	return null;
 }
 
 async function openLoras(environment: SampleEnvironment, settings: SampleSettings): Promise<{ networks: Network[]; strengths: number[] }> {
@@ -95,7 +110,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 	try {
 		environment.emit({ type: 'state', state: 'encoding' });
 		conditioner = await environment.openConditioner();
-		const contexts = await encodePrompts(conditioner, settings.negative, settings.prompt);
+		const contexts = await encodePrompts(conditioner, config, settings, (fraction) => environment.emit({ type: 'state', state: 'encoding', fraction }));
 		continueUnlessStopped(control);
 		environment.emit({ type: 'state', state: 'compiling' });
 		const weights = await model.weights(gpu, storage);

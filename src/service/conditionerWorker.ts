@@ -2,6 +2,7 @@
 import * as Comlink from 'comlink';
 import { openConditionerOf, type Conditioner } from '../jobs/conditioner';
 import type { Picture } from '../jobs/events';
+import type { Progress, TextConditioning } from '../diffusion/text';
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -17,8 +18,8 @@ const remote = {
 		opened = openConditionerOf(blob);
 		await opened;
 	},
-	encodeText: async (prompts: string[]): Promise<Float32Array> => (await conditioner()).encodeText(prompts),
-	encodePrompts: async (prompts: string[]): Promise<Float32Array[]> => (await conditioner()).encodePrompts(prompts),
+	encodeText: async (prompts: string[], onProgress?: Progress): Promise<TextConditioning[]> => (await conditioner()).encodeText(prompts, onProgress),
+	encodePrompts: async (prompts: string[], onProgress?: Progress): Promise<TextConditioning[]> => (await conditioner()).encodePrompts(prompts, onProgress),
 	encodePicture: async (picture: Picture): Promise<Float32Array> => (await conditioner()).encodePicture(picture),
 	decode: async (latent: Float32Array, height: number, width: number): Promise<Picture> => (await conditioner()).decode(latent, height, width)
 };

@@ -76,7 +76,7 @@ export interface DenoiserOptions {
 
 /** The program for one number of context tokens. */
 class Forward {
-	readonly #held: (Float32Array | undefined)[] = [];
+	readonly #held: (Conditioning | undefined)[] = [];
 
 	constructor(
 		readonly program: Program,
@@ -85,9 +85,10 @@ class Forward {
 		private readonly options: DenoiserOptions
 	) {}
 
-	/** Writes contexts only when they changed: in a sampling run they are the same at every step. */
+	/** Writes conditionings only when they changed: in a sampling run they are the same at every step. */
 	readonly condition = (items: readonly (Conditioning | undefined)[]): void => {
-		if (items.length === this.#held.length && items.every((item, i) => item?.context === this.#held[i])) return;
+		if (items.length === this.#held.length && items.every((item, i) => item?.context === this.#held[i]?.context && item?.vector === this.#held[i]?.vector))
+			return;
 		const { config, batch } = this.options;
 		const size = items[0]?.context.length ?? 0;
 		const context = new Float32Array(batch * size);
@@ -96,7 +97,7 @@ class Forward {
 			if (item?.context.length !== size) throw new RangeError('There are fewer contexts than latents, or contexts of different lengths.');
 			context.set(item.context, i * size);
 			if (item.vector) vector.set(item.vector, i * config.vectorDim);
-			this.#held[i] = item.context;
+			this.#held[i] = item;
 		});
 		this.program.write(this.inputs.context, context);
 		if (this.inputs.vector) this.program.write(this.inputs.vector, vector);

@@ -35,6 +35,7 @@ function checkpoint(config: UnetConfig, encoders: 'sd15' | 'sdxl'): Shapes {
 		const bigG = 'conditioner.embedders.1.model.';
 		add(`${bigG}token_embedding.weight`, 49408, 1280);
 		add(`${bigG}positional_embedding`, 77, 1280);
+		add(`${bigG}text_projection`, 1280, 1280);
 		for (let i = 0; i < 32; i++) {
 			add(`${bigG}transformer.resblocks.${i}.attn.in_proj_weight`, 3840, 1280);
 			add(`${bigG}transformer.resblocks.${i}.mlp.c_fc.weight`, 5120, 1280);
@@ -117,7 +118,7 @@ describe('refusals', () => {
 		const shapes = checkpoint(SDXL_UNET, 'sdxl');
 		expect(readConfig(shapes, {}).prediction).toBe('epsilon');
 		expect(readConfig(shapes, { 'modelspec.prediction_type': 'v' }).prediction).toBe('v');
-		expect(readConfig(new Map([...shapes, ['v_pred', { shape: [0] }]]), {}).prediction).toBe('v');
+		for (const flag of ['v_pred', 'ztsnr']) expect(readConfig(new Map([...shapes, [flag, { shape: [0] }]]), {}).prediction).toBe('v');
 	});
 
 	it('names the tensor that is missing or has the wrong shape', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { SD15_UNET, SDXL_UNET, type ModelConfig } from '../../../src/diffusion/config';
-import { checkModel, checkPair, checkTrainable, MAX_SIDE, sizeMultiple } from '../../../src/jobs/check';
+import { SD15_UNET, type ModelConfig } from '../../../src/diffusion/config';
+import { checkModel, checkPair, MAX_SIDE, sizeMultiple } from '../../../src/jobs/check';
 import type { Picture } from '../../../src/jobs/events';
 import { stripOrder } from '../../../src/jobs/runner';
 import { defaultRecipe } from '../../../src/recipe/defaults';
@@ -82,10 +82,6 @@ describe('the model', () => {
 	it('must be of the recipe’s family', () => {
 		expect(checkModel(defaultRecipe('mini'), config)).toEqual([]);
 		expect(checkModel(defaultRecipe('sd15'), config)).toMatchObject([{ level: 'error', code: 'model.family', values: { wanted: 'sd15', given: 'mini' } }]);
-	});
-	it('must be one whose conditioning exists', () => {
-		expect(checkTrainable(config)).toEqual([]);
-		expect(checkTrainable({ ...config, family: 'sdxl', unet: SDXL_UNET, text: [clip, clip] })).toMatchObject([{ level: 'error', code: 'model.notYet' }]);
 	});
 });
 

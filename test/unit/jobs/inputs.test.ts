@@ -39,10 +39,8 @@ function listening(): { conditioner: Conditioner; asked: string[]; pictures: num
 	const pictures: number[] = [];
 	const unused = () => Promise.reject(new Error('not needed'));
 	const conditioner: Conditioner = {
-		encodeText: ([prompt = '']) => {
-			asked.push(prompt);
-			return Promise.resolve(Float32Array.of(asked.length));
-		},
+		encodeText: (prompts) =>
+			Promise.resolve(prompts.map((prompt) => ({ context: Float32Array.of(asked.push(prompt)), pooled: Float32Array.of(7, prompt.length) }))),
 		encodePicture: ({ data, width, height }) => {
 			expect(data.every((value, i) => i % 4 !== 3 || value === 255)).toBe(true);
 			pictures.push(data[0] ?? 0);
@@ -122,6 +120,42 @@ describe('encoding', () => {
 		expect(inputs.conditioning.target.context[0]).toBe(2);
 	});
 
+	it('tells SDXL the sizes in pixels, with the pooled vector of each text', async () => {
+		const sdxl: ModelConfig = { ...config, unet: { ...config.unet, vectorDim: 2 + 6 * 256 } };
+		const made = recipe('difference', (r) => (r.prompts = { original: 'a', target: 'longer' }));
+		const inputs = await encodeInputs(
+			{ recipe: made, original: plain(1, 192, 128), target: plain(2, 192, 128) },
+			sdxl,
+			listening().conditioner,
+			() => undefined
+		);
+		if (inputs.kind !== 'pairs') throw new Error(inputs.kind);
+		const vectors = [inputs.conditioning.original, inputs.conditioning.target].map(({ vector }) => vector ?? new Float32Array());
+		expect(vectors.map((vector) => [vector.length, vector[0], vector[1]])).toEqual([
+			[1538, 7, 1],
+			[1538, 7, 6]
+		]);
+		// The first frequency is 1, so the first numbers of the six sinusoids are the cosines of height, width, 0, 0, height, width.
+		const firsts = [0, 1, 2, 3, 4, 5].map((n) => vectors[0]?.[2 + 256 * n] ?? NaN);
+		[128, 192, 0, 0, 128, 192].forEach((size, n) => expect(firsts[n]).toBeCloseTo(Math.cos(size), 5));
+
+		const folder = recipe('lora', (r) => {
+			r.dataset.minSide = 64;
+			r.resolution = { width: 128, height: 128 };
+			r.dataset.bucketStep = 0;
+		});
+		const crops = await encodeInputs(
+			{ recipe: folder, pictures: [{ name: 'x.png', picture: plain(3, 512, 256) }] },
+			sdxl,
+			listening().conditioner,
+			() => undefined
+		);
+		if (crops.kind !== 'pictures') throw new Error(crops.kind);
+		const vector = crops.buckets[0]?.pictures[0]?.conditioning.vector ?? new Float32Array();
+		// 512 × 256 becomes 256 × 128, of which the middle is taken.
+		[256, 512, 0, 64, 128, 128].forEach((size, n) => expect(vector[2 + 256 * n]).toBeCloseTo(Math.cos(size), 5));
+	});
+
 	it('a folder: captions once each, sizes as announced, mirror images', async () => {
 		const made = recipe('lora', (r) => Object.assign(r.dataset, { trigger: 'mika', mirror: true }));
 		const pictures = [
@@ -135,7 +169,7 @@ describe('encoding', () => {
 		expect(asked).toEqual(['mika, smile', 'mika']);
 		expect(seen).toEqual([1, 1, 2, 2, 3, 3]);
 		expect(inputs.buckets.map(({ height, width }) => ({ height: 8 * height, width: 8 * width }))).toEqual(trainingSizes(input).map((size) => ({ ...size })));
-		expect(inputs.buckets[0]?.pictures[0]?.conditioning).toBe(inputs.buckets[0]?.pictures[3]?.conditioning);
+		expect(inputs.buckets[0]?.pictures[0]?.conditioning).toEqual(inputs.buckets[0]?.pictures[3]?.conditioning);
 	});
 
 	it('pairs of a folder: their own captions unless the recipe has prompts', async () => {
@@ -146,7 +180,7 @@ describe('encoding', () => {
 			{ name: 'b_t.png', picture: plain(4) }
 		];
 		const own = await encode({ recipe: recipe('multiAddift'), pictures });
-		expect(own.asked).toEqual(['closed', 'open', 'still', '']);
+		expect(own.asked).toEqual(['', 'closed', 'open', 'still']);
 		expect(own.pictures).toEqual([1, 2, 3, 4]);
 		const prompted = await encode({ recipe: recipe('multiAddift', (r) => (r.prompts = { original: 'x', target: 'y' })), pictures });
 		expect(prompted.asked).toEqual(['x', 'y']);

@@ -37,7 +37,6 @@ export const fileProblemsJa: ProblemTexts = {
 	'file.is-inpainting': cannotTrain('インペイント用'),
 	'file.unknown-model': () => `知らない構造のモデルです。${checkpoint}`,
 	'file.incomplete-model': () => 'モデルの一部が足りません。UNet・VAE・テキストエンコーダーが1つに入ったファイルを選んでください。',
-	'model.notYet': () => 'この種類のモデルは中身を見ることはできますが、学習と生成にはまだ対応していません。SD 1.5 のモデルか同梱のミニモデルを使ってください。',
 	'model.family': () => 'レシピと開いているモデルの種類が違います。その種類のモデルを開くか、このモデル用のプリセットを選んでください。',
 	'model.closed': () => 'モデルが閉じられています。もう一度開いてください。',
 	'model.notLoaded': (v) => `同梱のモデルを読み込めませんでした（${at(v, 'detail')}）。一度オンラインで開けば、その後はオフラインでも使えます。`,
