@@ -97,7 +97,7 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 }
 
 /** `choice` is for tests and measurements. */
-export function lowerAttention({ q, k, v, heads, scale, causal = false, out, lse }: AttentionOp, target: Target, choice?: AttentionChoice): Dispatch[] {
+export function lowerAttention({ q, k, v, heads, scale, causal, out, lse }: AttentionOp, target: Target, choice?: AttentionChoice): Dispatch[] {
 	const kernel: Kernel = {
 		label: labelOf('attention', out),
 		kind: 'forward',
@@ -105,7 +105,7 @@ export function lowerAttention({ q, k, v, heads, scale, causal = false, out, lse
 		bindings: [read(q), read(k), read(v), write(out), write(lse)],
 		rows: q,
 		columns: k,
-		causal,
+		causal: causal === true,
 		products: 2
 	};
 	return [dispatchOf(kernel, heads, scale, target, choice)];
@@ -113,7 +113,7 @@ export function lowerAttention({ q, k, v, heads, scale, causal = false, out, lse
 
 /** `choice` is for tests and measurements. */
 export function lowerAttentionGrad(
-	{ q, k, v, o, lse, dout, heads, scale, causal = false, dq, dk, dv }: AttentionGradOp,
+	{ q, k, v, o, lse, dout, heads, scale, causal, dq, dk, dv }: AttentionGradOp,
 	target: Target,
 	choice?: AttentionChoice
 ): Dispatch[] {
@@ -125,7 +125,7 @@ export function lowerAttentionGrad(
 		bindings: [read(q), read(k), read(v), write(dq), read(lse), read(dout), write(delta), read(o)],
 		rows: q,
 		columns: k,
-		causal,
+		causal: causal === true,
 		products: 3
 	};
 	const columns: Kernel = {
@@ -135,7 +135,7 @@ export function lowerAttentionGrad(
 		bindings: [read(k), read(q), read(dout), write(dk), read(lse), read(v), read(delta), write(dv)],
 		rows: k,
 		columns: q,
-		causal,
+		causal: causal === true,
 		products: 4
 	};
 	return [dispatchOf(rows, heads, scale, target, choice), dispatchOf(columns, heads, scale, target, choice)];
