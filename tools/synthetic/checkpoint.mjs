@@ -42,7 +42,7 @@ async function main() {
 	});
 	const [family, path] = positionals;
 	if (!family || !path) throw new Error('Say which family and where to: checkpoint.mjs sdxl model.safetensors');
-	const tensors = checkpointTensors(/** @type {'sd15' | 'sdxl'} */ (family));
+	const tensors = checkpointTensors(/** @type {'sd15' | 'sdxl' | 'tiny'} */ (family));
 	if (values['v-prediction']) tensors.push({ name: 'v_pred', shape: [0], spread: 0, mean: 0 });
 	const started = performance.now();
 	const file = createWriteStream(path, { highWaterMark: 1 << 22 });

@@ -1,0 +1,74 @@
+/** A tiny model of SDXL's shape against diffusers and transformers: both text encoders, the vector, the VAE; and the same checkpoint in every number type. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Checkpoint } from '../../../src/diffusion/checkpoint';
+import { channelsLast } from '../../../src/diffusion/noise';
+import { openTextEncoder, sizeVector } from '../../../src/diffusion/text';
+import { openVae } from '../../../src/diffusion/vae';
+import type { Picture } from '../../../src/formats/png';
+import type { SafetensorsFile } from '../../../src/formats/safetensors';
+import { nvNormal } from '../../../src/diffusion/noise';
+import { relativeError } from './golden';
+import { GIRL, sdxlVectors, SIZES, tinySdxl, WEIGHTED } from './tiny-sdxl';
+
+let checkpoint: Checkpoint;
+let expected: SafetensorsFile;
+beforeAll(async () => {
+	[checkpoint, expected] = [await tinySdxl(), await sdxlVectors()];
+});
+
+describe('a tiny SDXL', () => {
+	it('is known by its two encoders', () => {
+		expect(checkpoint.config).toMatchObject({ family: 'sdxl', prediction: 'epsilon', resolution: 1024, vae: { scale: 0.13025 } });
+		expect(checkpoint.config.unet).toMatchObject({ depths: [0, 1, 2], middleDepth: 2, contextDim: 128, vectorDim: 1600, linearProjection: true });
+	});
+
+	it('encodes prompts: both penultimate states side by side, the pooled vector, emphasis and chunks', async () => {
+		const encoder = openTextEncoder(checkpoint);
+		const { context, pooled } = await encoder.condition(['', GIRL]);
+		expect(relativeError(context, await expected.readFloat32('context'))).toBeLessThan(1e-5);
+		expect(relativeError(pooled, await expected.readFloat32('pooled'))).toBeLessThan(1e-5);
+		const [weighted] = await encoder.weighted([WEIGHTED]);
+		expect(weighted?.context).toHaveLength(2 * 77 * 128);
+		expect(relativeError(weighted?.context ?? [], await expected.readFloat32('weighted.context'))).toBeLessThan(1e-5);
+		expect(relativeError(weighted?.pooled ?? [], await expected.readFloat32('weighted.pooled'))).toBeLessThan(1e-5);
+		await encoder.close();
+	});
+
+	it('joins the pooled vector with six sizes in pixels', async () => {
+		const [vectors, pooled] = [await expected.readFloat32('vector'), await expected.readFloat32('pooled')];
+		SIZES.forEach((sizes, i) => {
+			const vector = sizeVector(pooled.subarray(64 * i, 64 * (i + 1)), sizes);
+			// The angle of 1216 in single precision is off by up to 1216·2⁻²⁴ on either side.
+			expect(relativeError(vector, vectors.subarray(1600 * i, 1600 * (i + 1)))).toBeLessThan(1e-4);
+		});
+	});
+
+	it('encodes and decodes pictures', async () => {
+		const vae = openVae(checkpoint);
+		const rgb = await expected.readBytes('picture');
+		const data = new Uint8ClampedArray(4 * 72 * 64).fill(255);
+		for (let p = 0; p < 72 * 64; p++) data.set(rgb.subarray(3 * p, 3 * p + 3), 4 * p);
+		const picture: Picture = { width: 64, height: 72, data };
+		const posterior = await vae.encode(picture);
+		expect(relativeError(posterior.mean, await expected.readFloat32('mean'))).toBeLessThan(1e-5);
+		expect(relativeError(posterior.logvar, await expected.readFloat32('logvar'))).toBeLessThan(1e-5);
+		const latent = channelsLast(nvNormal(7, 0, 4 * 9 * 8), { height: 9, width: 8, channels: 4 }).map((v) => v * 0.13025);
+		expect(relativeError(await vae.decodePlanes(latent, 9, 8), await expected.readFloat32('decoded'))).toBeLessThan(1e-5);
+		await vae.close();
+	});
+
+	it.each([
+		['bf16', 2 ** -8],
+		['fp8', 2 ** -4],
+		['f32', 2 ** -11]
+	])('is read from %s as well', async (type, rounding) => {
+		const other = await tinySdxl(type);
+		const name = 'model.diffusion_model.middle_block.1.proj_in.weight';
+		// Both were rounded from the same numbers, each by at most half a unit in the last place.
+		expect(relativeError(await other.file.readFloat32(name), await checkpoint.file.readFloat32(name))).toBeLessThan(rounding);
+		const encoder = openTextEncoder(other);
+		const { context } = await encoder.condition([GIRL]);
+		await encoder.close();
+		expect(relativeError(context, (await expected.readFloat32('context')).subarray(77 * 128))).toBeLessThan(type === 'fp8' ? 0.3 : 0.02);
+	});
+});
