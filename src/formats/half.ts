@@ -31,7 +31,7 @@ function narrow(wide: number): number {
 let halves: Float32Array | undefined;
 
 /** All 65536 halves as floats; 256 KiB, made once. */
-function halfTable(): Float32Array {
+export function halfTable(): Float32Array {
 	if (halves) return halves;
 	halves = new Float32Array(65536);
 	for (let h = 0; h < 65536; h++) {

@@ -11,8 +11,11 @@
  *   LoHa needs its delta D = (s·B₁·A₁) ∘ (B₂·A₂) as a matrix (`multiply`); then y = x·(W + D)ᵀ is an ordinary `gemm`.
  */
 
-/** How elements are stored. Mathematics is always f32 (f64 in the interpreter). */
-export type DType = 'f32' | 'f16' | 'u32';
+/**
+ * How elements are stored. Mathematics is always f32 (f64 in the interpreter).
+ * i8: frozen matrices `[rows, columns]` as the right side of a gemm only; the numbers row by row, then one f32 per row: number = i8 / 127 · that.
+ */
+export type DType = 'f32' | 'f16' | 'u32' | 'i8';
 
 /**
  * input: written by the host (latents, contexts, per-sample step numbers); constant: frozen weight, never gets a gradient;

@@ -33,12 +33,12 @@ export function rowsPerItem(value: Value): number {
 }
 
 export function bytesPerElement(dtype: DType): number {
-	return dtype === 'f16' ? 2 : 4;
+	return dtype === 'i8' ? 1 : dtype === 'f16' ? 2 : 4;
 }
 
 /** Bytes a value takes in storage. */
 export function bytesOf(value: Value): number {
-	return elementsOf(value.shape) * bytesPerElement(value.dtype);
+	return elementsOf(value.shape) * bytesPerElement(value.dtype) + (value.dtype === 'i8' ? 4 * rowsOf(value) : 0);
 }
 
 /** Output size of a 3×3 convolution with padding 1 along one axis. */

@@ -153,11 +153,13 @@ function finish(part: Part, target: Target): { bindings: Binding[]; conditions: 
 
 function termConditions(terms: readonly GemmTerm[], target: Target, epilogue: Readonly<Record<string, boolean>>): Record<string, boolean> {
 	const named: Record<string, Value> = {};
+	const int8: Record<string, boolean> = {};
 	terms.forEach((term, i) => {
 		named[`a${i}`] = term.a;
 		named[`b${i}`] = term.b;
+		if (term.b.dtype === 'i8') int8[`b${i}_int8`] = true;
 	});
-	const conditions = halves(target, named);
+	const conditions: Record<string, boolean> = { ...halves(target, named), ...int8 };
 	return {
 		...conditions,
 		f16: conditions['f16'] === true || epilogue['f16'] === true,
@@ -218,6 +220,8 @@ interface TermLayout {
 	readonly width: number;
 	readonly channels: number;
 	readonly flags: number;
+	/** Words of b before its scales. */
+	readonly scales: number;
 }
 
 const lastOf = (value: Value): number => value.shape[value.shape.length - 1] ?? 1;
@@ -254,7 +258,8 @@ function layoutOf(term: GemmTerm, part: Part): TermLayout {
 		height: looked.height,
 		width: looked.width,
 		channels: quads(picture?.channels ?? 4, 'channels', part),
-		flags: (stride === 2 ? 1 : 0) | (grow === 2 ? 2 : 0)
+		flags: (stride === 2 ? 1 : 0) | (grow === 2 ? 2 : 0),
+		scales: elementsOf(term.b) / 4
 	};
 }
 
@@ -263,7 +268,7 @@ const HEAD_WORDS = 8;
 
 /** The shader's `Params`; `split` is steps per slice for the first half of a split reduction, slices for the second. */
 function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[], split: number): ArrayBuffer {
-	const buffer = new ArrayBuffer((HEAD_WORDS + TERM_WORDS * MAX_TERMS) * 4);
+	const buffer = new ArrayBuffer((HEAD_WORDS + (TERM_WORDS + 1) * MAX_TERMS) * 4);
 	const words = new Uint32Array(buffer);
 	const [factor, scalar] = scaleParams(part.scale);
 	const items = part.rowBias ? elementsOf(part.rowBias) / part.n : 1;
@@ -275,6 +280,7 @@ function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[
 			[t.k, t.length, t.segments, t.aStride, t.bStride, t.bColumn, t.rowHeight, t.rowWidth, t.height, t.width, t.channels, t.flags],
 			HEAD_WORDS + i * TERM_WORDS
 		);
+		words[HEAD_WORDS + TERM_WORDS * MAX_TERMS + i] = t.scales;
 	});
 	return buffer;
 }

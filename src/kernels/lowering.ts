@@ -12,11 +12,13 @@ export type Lowerings = { readonly [T in OpType]: Lowering<T> };
 
 export const NO_SCALAR = 0xffffffff;
 
-export const elementBytes = (dtype: DType): number => (dtype === 'f16' ? 2 : 4);
+export const elementBytes = (dtype: DType): number => (dtype === 'i8' ? 1 : dtype === 'f16' ? 2 : 4);
 
 export const elementsOf = (slot: Slot): number => ('scratch' in slot ? slot.elements : slot.shape.reduce((product, size) => product * size, 1));
 
-export const bytesOf = (slot: Slot): number => elementsOf(slot) * elementBytes(slot.dtype);
+/** Matrices in int8 carry a scale per row behind their numbers. */
+export const bytesOf = (slot: Slot): number =>
+	elementsOf(slot) * elementBytes(slot.dtype) + (slot.dtype === 'i8' && !('scratch' in slot) ? 4 * (elementsOf(slot) / (slot.shape.at(-1) ?? 1)) : 0);
 
 export const read = (slot: Slot): Binding => ({ slot, access: 'read' });
 export const write = (slot: Slot): Binding => ({ slot, access: 'write' });

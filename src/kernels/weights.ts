@@ -2,17 +2,31 @@
  * Frozen weights on the GPU: many tensors in a few large buffers, looked up by checkpoint key.
  *
  * Rules: a tensor never straddles two buffers; every tensor starts at a 256-byte boundary so that it can be bound by itself; a buffer
- * never exceeds what one binding may cover. All weights are stored in one type, halves or f32, converted here when they come in the other.
+ * never exceeds what one binding may cover. All weights are stored in one type, halves or f32, converted here when they come in the other;
+ * with an int8 base large matrices are not (`int8.ts`), and what that costs is kept to be told.
  */
 import { floatsToHalves, halvesToFloats } from '../formats/half';
 import { ALIGNMENT, alignUp, allocate, readBuffer, settle, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
+import type { DType } from '../graph/ir';
+import { dequantise, quantise, quantised, type Base } from './int8';
 
 export interface StoredTensor {
 	readonly buffer: GPUBuffer;
 	readonly offset: number;
 	readonly bytes: number;
 	readonly shape: readonly number[];
+	/** Absent: the store's one type. */
+	readonly dtype?: DType;
+}
+
+/** Relative root mean square by which an int8 base differs from the checkpoint. */
+export interface Int8Error {
+	/** Of every matrix in int8. */
+	readonly byName: ReadonlyMap<string, number>;
+	/** Over all of them, each weighted by its size. */
+	readonly mean: number;
+	readonly worst: { readonly name: string; readonly error: number };
 }
 
 const CHUNK = 32 << 20;
@@ -29,11 +43,14 @@ interface Chunk {
 export class WeightStore {
 	readonly #tensors = new Map<string, StoredTensor>();
 	readonly #chunks: Chunk[] = [];
+	readonly #errors = new Map<string, number>();
 	#unsettled = 0;
 
 	constructor(
 		readonly gpu: Gpu,
-		readonly storage: 'f32' | 'f16'
+		readonly storage: 'f32' | 'f16',
+		/** `int8`: large matrices take a quarter of f32's room. */
+		readonly base: Base = 'f16'
 	) {}
 
 	/** Bytes allocated on the GPU. */
@@ -50,7 +67,8 @@ export class WeightStore {
 		const elements = shape.reduce((product, size) => product * size, 1);
 		if (elements !== data.length) throw new Error(`Weight ${name}: shape [${shape.join(', ')}] has ${elements} elements, the data ${data.length}.`);
 		if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
-		const wanted = this.#convert(data);
+		const int8 = quantised(shape, this.base);
+		const wanted = int8 ? this.#quantise(name, shape, data) : this.#convert(data);
 		const bytes = alignUp(wanted.byteLength, 16);
 		const chunk = this.#room(bytes);
 		const offset = chunk.used;
@@ -62,7 +80,7 @@ export class WeightStore {
 			padded.set(new Uint8Array(wanted.buffer, wanted.byteOffset, wanted.byteLength));
 			upload(this.gpu, buffer, offset, padded);
 		}
-		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape] });
+		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape], dtype: int8 ? 'i8' : this.storage });
 		this.#unsettled += bytes;
 		if (this.#unsettled < IN_FLIGHT) return;
 		this.#unsettled = 0;
@@ -73,11 +91,28 @@ export class WeightStore {
 		return this.#tensors.get(name);
 	}
 
-	/** Reads a weight back, for tests and merging. */
+	/** What int8 cost, once weights are in; undefined when none is in int8. */
+	get int8Error(): Int8Error | undefined {
+		let worst = { name: '', error: -1 };
+		let [sum, count] = [0, 0];
+		for (const [name, error] of this.#errors) {
+			const size = this.#tensors.get(name)?.bytes ?? 0;
+			sum += error * error * size;
+			count += size;
+			if (error > worst.error) worst = { name, error };
+		}
+		return count === 0 ? undefined : { byName: this.#errors, mean: Math.sqrt(sum / count), worst };
+	}
+
+	/** Reads a weight back as kernels see it, for tests and merging. */
 	async read(name: string): Promise<Float32Array> {
 		const tensor = this.#tensors.get(name);
 		if (!tensor) throw new Error(`There is no weight ${name}.`);
 		const elements = tensor.shape.reduce((product, size) => product * size, 1);
+		if (tensor.dtype === 'i8') {
+			const [rows = 0, columns = 0] = tensor.shape;
+			return dequantise(await readBuffer(this.gpu, tensor.buffer, tensor.offset, elements + 4 * rows), rows, columns);
+		}
 		const raw = await readBuffer(this.gpu, tensor.buffer, tensor.offset, elements * (this.storage === 'f16' ? 2 : 4));
 		return this.storage === 'f16' ? halvesToFloats(new Uint16Array(raw)) : new Float32Array(raw);
 	}
@@ -86,6 +121,12 @@ export class WeightStore {
 		for (const chunk of this.#chunks) void chunk.buffer.then((buffer) => buffer.destroy()).catch(() => undefined);
 		this.#chunks.length = 0;
 		this.#tensors.clear();
+	}
+
+	#quantise(name: string, [rows = 0, columns = 0]: readonly number[], data: Float32Array | Uint16Array): Uint8Array<ArrayBuffer> {
+		const { data: bytes, error } = quantise(data, rows, columns);
+		this.#errors.set(name, error);
+		return bytes;
 	}
 
 	#convert(data: Float32Array | Uint16Array): Float32Array | Uint16Array {
