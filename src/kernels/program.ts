@@ -4,41 +4,38 @@
  * Rules: a run only writes one 256-byte block of scalars (and the inputs that changed) and re-encodes the list; what the plan says is what
  * is allocated; nothing is read back in the hot loop except on demand.
  */
-import { ALIGNMENT, allocate, formatBytes, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
+import { allocate, formatBytes, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
 import { GpuError, type Gpu } from '../gpu/gpu';
 import { pipelinesOf } from '../gpu/pipelines';
-import type { Graph, Op, Value } from '../graph/ir';
-import { planMemory } from '../graph/plan';
+import type { Graph, Value } from '../graph/ir';
 import { halvesToFloats } from '../formats/half';
-import type { Dispatch, Slot, Target } from './dispatch';
+import type { Arenas } from './arenas';
+import type { Slot } from './dispatch';
 import type { FactorStore } from './factors';
-import { lower, targetOf } from './lower';
 import { elementsOf } from './lowering';
 import { encodeCopy, encodeDispatch, type Ready } from './encode';
+import { HISTORY_RUNS, machineOf, PARAM_BYTES, planProgram, SCALAR_BYTES, type PlanOptions, type ProgramPlan } from './plan-program';
 import { profileSteps, type Timing } from './profile';
-import { findExternal, isCopy, separate, slotBytes, slotName, traffic, type Home, type Step } from './residency';
+import { findExternal, isCopy, slotBytes, slotName, type Home, type Step } from './residency';
 import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
 import type { WeightStore } from './weights';
 
-export interface CompileOptions {
+export interface CompileOptions extends PlanOptions {
 	readonly weights: WeightStore;
 	readonly factors: readonly FactorStore[];
-	/** parameter → its gradient, which then is written straight to the parameter's place in its store's gradients. */
-	readonly gradients?: ReadonlyMap<Value, Value>;
 	readonly label?: string;
 	readonly onProgress?: (done: number, total: number) => void;
-	/** Small values copied into a ring after every run. */
-	readonly history?: readonly Value[];
-	/** Instead of the table in `lower.ts`: tests and measurements choose kernels with it. */
-	readonly lower?: (op: Op, target: Target) => Dispatch[];
+	/** Memory shared with other programs; absent: the program's own. */
+	readonly arenas?: Arenas | undefined;
 }
 
 export interface ProgramSummary {
 	readonly dispatches: number;
 	readonly pipelines: number;
-	/** Arenas, inputs, parameter blocks and history rings: what the plan asked for, and what was allocated. Weights and factors are the stores'. */
+	/** Arenas (unless they are shared), inputs, parameter blocks and history rings: what the plan asked for, and what was allocated. Weights and factors are the stores'. */
 	readonly plannedBytes: number;
 	readonly allocatedBytes: number;
+	/** Planned, shared or not. */
 	readonly arenas: readonly number[];
 	readonly flops: number;
 }
@@ -60,52 +57,35 @@ export interface Program {
 	destroy(): void;
 }
 
-const SCALAR_BYTES = 256;
-const PARAM_BYTES = 256;
-const HISTORY_RUNS = 4096;
-/** Several buffers of a moderate size are easier to get than one large one; a slot is bound by itself, so an arena may exceed the binding limit. */
-const MAX_ARENA_BYTES = 1 << 30;
+export function compile(gpu: Gpu, graph: Graph, options: CompileOptions): Promise<Program> {
+	return compilePlan(gpu, planProgram(machineOf(gpu), graph, options), options);
+}
 
-export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): Promise<Program> {
+/** @throws GpuError 'memory' when it does not fit; nothing is held then */
+export async function compilePlan(gpu: Gpu, plan: ProgramPlan, options: Omit<CompileOptions, keyof PlanOptions>): Promise<Program> {
 	const label = options.label ?? 'program';
 	await Promise.all(options.factors.map((store) => store.ready()));
-	const target = targetOf(gpu);
-	const external = findExternal(graph, options.weights, options.factors, options.gradients ?? new Map());
-	const dispatches = graph.ops.flatMap((op) => (options.lower ?? lower)(op, target));
-	const steps = separate(dispatches, external.homes, external.inputs);
-
-	const outside = (slot: Slot): boolean => external.homes.has(slot) || external.inputs.has(slot as Value);
-	const pinned = [...graph.outputs, ...(options.history ?? [])].filter((value) => !outside(value));
-	const maxArenaBytes = Math.min(gpu.limits.maxBufferSize, MAX_ARENA_BYTES);
-	const plan = planMemory(
-		traffic(steps, (slot) => !outside(slot)),
-		slotBytes,
-		{ alignment: ALIGNMENT, maxArenaBytes, pinned }
-	);
-
-	const params = packAll(steps);
-	const history = (options.history ?? []).map((value, i) => ({ value, stride: slotBytes(value), index: i }));
-	const sizes: [string, number][] = [
-		...plan.arenas.map((bytes, i): [string, number] => [`arena ${i}`, bytes]),
-		['inputs', Math.max(external.inputBytes, ALIGNMENT)],
-		['params', params.data.byteLength],
-		['scalars', SCALAR_BYTES],
-		...history.map(({ value, stride }): [string, number] => [`history ${value.name}`, stride * HISTORY_RUNS])
-	];
+	const { graph, steps, memory, params, small } = plan;
+	const homes = findExternal(graph, options.weights, options.factors, plan.gradients);
 	const owned: GPUBuffer[] = [];
 	try {
-		for (const [name, bytes] of sizes) {
+		const own = async (name: string, bytes: number): Promise<GPUBuffer> => {
 			const uniform = name === 'params' || name === 'scalars';
-			owned.push(await allocate(gpu, `${label} ${name}`, bytes, uniform ? GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST : STORAGE_USAGE()));
-		}
-		const arenas = owned.slice(0, plan.arenas.length);
-		const [inputs, paramBuffer, scalarBuffer, ...rings] = owned.slice(plan.arenas.length);
+			const buffer = await allocate(gpu, `${label} ${name}`, bytes, uniform ? GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST : STORAGE_USAGE());
+			owned.push(buffer);
+			return buffer;
+		};
+		const lent = options.arenas?.lend(memory.arenas);
+		const arenas = lent ?? [];
+		if (!lent) for (const [i, bytes] of memory.arenas.entries()) arenas.push(await own(`arena ${i}`, bytes));
+		const others: GPUBuffer[] = [];
+		for (const { name, bytes } of small) others.push(await own(name, bytes));
+		const [inputs, paramBuffer, scalarBuffer, ...rings] = others;
 		if (!inputs || !paramBuffer || !scalarBuffer) throw new Error(`${label}: buffers are missing.`);
 		gpu.device.queue.writeBuffer(paramBuffer, 0, params.data);
 
-		const homes = new Map<Slot, Home>(external.homes);
-		for (const [value, offset] of external.inputs) homes.set(value, { buffer: inputs, offset, bytes: slotBytes(value), writable: false });
-		for (const [slot, at] of plan.place) {
+		for (const [value, offset] of plan.inputs) homes.set(value, { buffer: inputs, offset, bytes: slotBytes(value), writable: false });
+		for (const [slot, at] of memory.place) {
 			const buffer = arenas[at.arena];
 			if (buffer) homes.set(slot, { buffer, offset: at.offset, bytes: slotBytes(slot), writable: true });
 		}
@@ -118,20 +98,19 @@ export async function compile(gpu: Gpu, graph: Graph, options: CompileOptions): 
 				{ binding: 1, resource: { buffer: scalarBuffer } }
 			]
 		});
-		const planned = sizes.reduce((sum, [, bytes]) => sum + bytes, 0);
 		const summary: ProgramSummary = {
-			dispatches: dispatches.length,
+			dispatches: plan.dispatches,
 			pipelines,
-			plannedBytes: planned,
+			plannedBytes: plan.smallBytes + (lent ? 0 : plan.arenaBytes),
 			allocatedBytes: owned.reduce((sum, buffer) => sum + buffer.size, 0),
-			arenas: plan.arenas,
-			flops: dispatches.reduce((sum, dispatch) => sum + dispatch.flops, 0)
+			arenas: memory.arenas,
+			flops: plan.flops
 		};
-		const recorded: HistoryRing[] = history.flatMap(({ value, stride, index }) => {
+		const recorded: HistoryRing[] = plan.history.flatMap((value, index) => {
 			const ring = rings[index];
-			return ring ? [{ value, stride, ring, from: homeOf(homes, value) }] : [];
+			return ring ? [{ value, stride: slotBytes(value), ring, from: homeOf(homes, value) }] : [];
 		});
-		return new CompiledProgram(gpu, label, graph, ready, homes, uniforms, scalarBuffer, recorded, owned, summary);
+		return new CompiledProgram(gpu, label, graph, ready, homes, [...owned, ...arenas], uniforms, scalarBuffer, recorded, owned, summary);
 	} catch (cause) {
 		owned.forEach((buffer) => buffer.destroy());
 		throw cause;
@@ -148,28 +127,6 @@ function bindable(gpu: Gpu, label: string, slot: Slot, home: Home): Home {
 	const limit = gpu.limits.maxStorageBufferBindingSize;
 	if (home.bytes <= limit) return home;
 	throw new GpuError('memory', `${label}: ${slotName(slot)} has ${formatBytes(home.bytes)}, but this GPU lets a kernel see ${formatBytes(limit)} at most.`);
-}
-
-/** All parameter blocks in one buffer, equal ones shared; `offsets[i]` belongs to step i. */
-function packAll(steps: readonly Step[]): { data: Uint8Array<ArrayBuffer>; offsets: number[] } {
-	const known = new Map<string, number>();
-	const blocks: Uint8Array[] = [];
-	const offsets = steps.map((step) => {
-		if (isCopy(step)) return 0;
-		const block = new Uint8Array(step.params);
-		if (block.length > PARAM_BYTES) throw new Error(`${step.label}: parameters of ${block.length} bytes.`);
-		const key = String.fromCharCode(...block);
-		let offset = known.get(key);
-		if (offset === undefined) {
-			offset = blocks.length * PARAM_BYTES;
-			known.set(key, offset);
-			blocks.push(block);
-		}
-		return offset;
-	});
-	const data = new Uint8Array(Math.max(1, blocks.length) * PARAM_BYTES);
-	blocks.forEach((block, i) => data.set(block, i * PARAM_BYTES));
-	return { data, offsets };
 }
 
 async function prepare(
@@ -227,6 +184,8 @@ class CompiledProgram implements Program {
 		readonly graph: Graph,
 		readonly ready: readonly Ready[],
 		readonly homes: ReadonlyMap<Slot, Home>,
+		/** Everything but weights and factors: what is in them lasts for a run only, unless it is kept. */
+		readonly passing: readonly GPUBuffer[],
 		readonly uniforms: GPUBindGroup,
 		readonly scalarBuffer: GPUBuffer,
 		readonly history: readonly HistoryRing[],
@@ -275,7 +234,7 @@ class CompiledProgram implements Program {
 	async read(value: Value): Promise<Float32Array> {
 		const kept = value.kind !== 'intermediate' || this.graph.outputs.includes(value) || this.history.some((ring) => ring.value === value);
 		const home = this.homes.get(value);
-		const stored = home && !this.owned.includes(home.buffer);
+		const stored = home && !this.passing.includes(home.buffer);
 		if (!home || !(kept || stored)) throw new Error(`${value.name} is not kept by ${this.label}; name it as an output.`);
 		const elements = elementsOf(value);
 		const raw = await readBuffer(this.gpu, home.buffer, home.offset, elements * (value.dtype === 'f16' ? 2 : 4));

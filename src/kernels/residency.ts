@@ -36,25 +36,24 @@ export const slotBytes = (slot: Slot): number => alignUp(Math.max(16, bytesOf(sl
 
 export const slotName = (slot: Slot): string => ('scratch' in slot ? slot.scratch : slot.name);
 
-export interface External {
-	readonly homes: Map<Slot, Home>;
-	/** Offsets of the inputs in their buffer, and its size. */
-	readonly inputs: Map<Value, number>;
-	readonly inputBytes: number;
+/** Offsets of the inputs in their buffer, and its size. */
+export function inputLayout(graph: Graph): { inputs: Map<Value, number>; bytes: number } {
+	const inputs = new Map<Value, number>();
+	let bytes = 0;
+	for (const value of usedValues(graph)) {
+		if (value.kind !== 'input') continue;
+		inputs.set(value, bytes);
+		bytes = alignUp(bytes + slotBytes(value), ALIGNMENT);
+	}
+	return { inputs, bytes };
 }
 
 /** Finds every constant, parameter and gradient in the stores; throws with the names of what is missing or has another shape or type. */
-export function findExternal(graph: Graph, weights: WeightStore, factors: readonly FactorStore[], gradients: ReadonlyMap<Value, Value>): External {
+export function findExternal(graph: Graph, weights: WeightStore, factors: readonly FactorStore[], gradients: ReadonlyMap<Value, Value>): Map<Slot, Home> {
 	const homes = new Map<Slot, Home>();
-	const inputs = new Map<Value, number>();
-	let inputBytes = 0;
 	const problems: string[] = [];
-	const used = usedValues(graph);
-	for (const value of used) {
-		if (value.kind === 'input') {
-			inputs.set(value, inputBytes);
-			inputBytes = alignUp(inputBytes + slotBytes(value), ALIGNMENT);
-		} else if (value.kind !== 'intermediate') {
+	for (const value of usedValues(graph)) {
+		if (value.kind === 'constant' || value.kind === 'parameter') {
 			const found = value.kind === 'constant' ? weights.get(value.name) : factors.map((store) => store.get(value.name)).find((tensor) => tensor);
 			const elements = value.shape.reduce((product, size) => product * size, 1);
 			if (!found) problems.push(`${value.kind} ${value.name} is missing`);
@@ -74,7 +73,7 @@ export function findExternal(graph: Graph, weights: WeightStore, factors: readon
 	}
 	if (problems.length > 0)
 		throw new Error(`The graph does not fit the weights: ${problems.slice(0, 8).join('; ')}${problems.length > 8 ? `; and ${problems.length - 8} more` : ''}.`);
-	return { homes, inputs, inputBytes };
+	return homes;
 }
 
 function usedValues(graph: Graph): Set<Value> {
@@ -92,13 +91,13 @@ function usedValues(graph: Graph): Set<Value> {
 }
 
 /** Gives the second binding of one writable slot within a dispatch a copy of its own. */
-export function separate(dispatches: readonly Dispatch[], external: ReadonlyMap<Slot, Home>, inputs: ReadonlyMap<Value, number>): Step[] {
+export function separate(dispatches: readonly Dispatch[], writable: (slot: Slot) => boolean): Step[] {
 	const steps: Step[] = [];
 	for (const dispatch of dispatches) {
 		const seen = new Set<Slot>();
 		const bindings = dispatch.bindings.map((binding) => {
 			const { slot } = binding;
-			const shared = seen.has(slot) && (external.get(slot)?.writable ?? !inputs.has(slot as Value));
+			const shared = seen.has(slot) && writable(slot);
 			seen.add(slot);
 			if (!shared) return binding;
 			if (binding.access !== 'read') throw new Error(`${dispatch.label} writes ${slotName(slot)} through two bindings.`);
