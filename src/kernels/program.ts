@@ -18,6 +18,7 @@ import { HISTORY_RUNS, machineOf, PARAM_BYTES, planProgram, SCALAR_BYTES, type P
 import { profileSteps, type Timing } from './profile';
 import { findExternal, isCopy, slotBytes, slotName, type Home, type Step } from './residency';
 import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
+import { asStored } from './stored';
 import type { WeightStore } from './weights';
 
 export interface CompileOptions extends PlanOptions {
@@ -58,7 +59,7 @@ export interface Program {
 }
 
 export function compile(gpu: Gpu, graph: Graph, options: CompileOptions): Promise<Program> {
-	return compilePlan(gpu, planProgram(machineOf(gpu), graph, options), options);
+	return compilePlan(gpu, planProgram(machineOf(gpu), asStored(graph, options.weights), options), options);
 }
 
 /** @throws GpuError 'memory' when it does not fit; nothing is held then */

@@ -59,8 +59,7 @@ export function findExternal(graph: Graph, weights: WeightStore, factors: readon
 			if (!found) problems.push(`${value.kind} ${value.name} is missing`);
 			else if (found.shape.reduce((product, size) => product * size, 1) !== elements)
 				problems.push(`${value.kind} ${value.name} is [${found.shape.join(', ')}] instead of [${value.shape.join(', ')}]`);
-			else if (value.dtype !== (value.kind === 'constant' ? weights.storage : 'f32'))
-				problems.push(`${value.kind} ${value.name} is stored in another type than ${value.dtype}`);
+			else if (value.dtype !== (found.dtype ?? 'f32')) problems.push(`${value.kind} ${value.name} is stored in another type than ${value.dtype}`);
 			else homes.set(value, { buffer: found.buffer, offset: found.offset, bytes: slotBytes(value), writable: false });
 		}
 	}
