@@ -9,6 +9,7 @@
 import type { Checkpoint } from './checkpoint';
 import { ClipEncoder, type ClipOutputs, type ClipResult } from './clip';
 import type { TextConfig } from './config';
+import { emphasise } from './emphasis';
 import { promptChunks, type Chunk } from './prompt';
 import { BOS, clipTokenizer, EOS } from './tokenizer';
 
@@ -114,7 +115,7 @@ class PromptEncoder {
 			chunks.map(({ ids }) => [BOS, ...ids, EOS, ...Array<number>(length - 2 - ids.length).fill(padToken)]),
 			onProgress
 		);
-		chunks.forEach(({ weights }, i) => emphasise(result.context.subarray(i * length * width, (i + 1) * length * width), weights, width));
+		chunks.forEach(({ weights }, i) => emphasise(result.context.subarray(i * length * width, (i + 1) * length * width), weights, [width]));
 		return result;
 	}
 
@@ -126,19 +127,6 @@ class PromptEncoder {
 		const ends = ids.map((row) => row.indexOf(EOS));
 		return this.#clip.run(ids, ends, this.outputs, onProgress);
 	}
-}
-
-/** Multiplies the rows of one chunk `[77, width]` by their weights (the first row is the begin token), then restores the chunk's mean, in place. */
-function emphasise(chunk: Float32Array, weights: readonly number[], width: number): void {
-	if (weights.every((weight) => weight === 1)) return;
-	const sum = (): number => chunk.reduce((total, x) => total + x, 0);
-	const before = sum();
-	weights.forEach((weight, i) => {
-		for (let j = (i + 1) * width; j < (i + 2) * width; j++) chunk[j] = (chunk[j] ?? 0) * weight;
-	});
-	const after = sum();
-	if (after === 0) return;
-	for (let j = 0; j < chunk.length; j++) chunk[j] = ((chunk[j] ?? 0) * before) / after;
 }
 
 /** Contexts `[rows, widthᵢ]` to one `[rows, Σ widthᵢ]`. */

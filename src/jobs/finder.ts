@@ -17,6 +17,7 @@ import { encodeInputs } from './inputs';
 import type { RunInput } from './inputs';
 import type { RunEnvironment } from './runner';
 import { continueUnlessStopped } from './stop';
+import { captionsForTraining } from './text-encoder';
 
 /** Rates tried, wide enough for every optimizer but those that find their own (Prodigy and D-Adaptation want 1). */
 const LOW = 1e-6;
@@ -50,13 +51,15 @@ export async function findRate(input: RunInput, pass: PassName, environment: Run
 	const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }));
 	continueUnlessStopped(control);
 	emit({ type: 'state', state: 'encoding' });
+	const lookUp = await captionsForTraining(gpu, model, recipe);
 	const conditioner = await environment.openConditioner();
 	let inputs: TrainingInputs;
 	try {
-		inputs = await encodeInputs(input, model.checkpoint.config, conditioner, (fraction) => {
+		const between = (fraction?: number): void => {
 			continueUnlessStopped(control);
 			if (fraction !== undefined) emit({ type: 'state', state: 'encoding', fraction });
-		});
+		};
+		inputs = await encodeInputs(input, model.checkpoint.config, conditioner, between, lookUp);
 	} finally {
 		await conditioner.close();
 	}

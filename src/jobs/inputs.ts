@@ -12,6 +12,7 @@ import type { Recipe } from '../recipe/recipe';
 import { bucketed, captionOf, pairsOf, sameSize, sizesUsed, type FolderPicture, type NamedPair } from '../training/dataset';
 import { alphaMask, combined, differenceMask, pictureMask } from '../training/masks';
 import type { SizeConditioning, TextConditioning } from '../diffusion/text';
+import type { PromptText } from '../diffusion/text-input';
 import type { Conditioning } from '../training/sample';
 import type { TrainingInputs } from '../training/train';
 import { checkFolder, checkMask, checkPair } from './check';
@@ -59,10 +60,6 @@ export function checkInputs(input: RunInput, config: ModelConfig): Problem[] {
 	} else if (recipe.mode !== 'leco') found.push(...checkFolder(recipe, input.pictures ?? [], config));
 	if (recipe.mode === 'difference' && recipe.copier.use === 'file' && !input.copier) found.push(missing('copier.file', 'The file of the copier'));
 	if (recipe.resumeFrom && !input.start) found.push(missing('resumeFrom', 'The LoRA to go on from'));
-	if (recipe.mode === 'lora' && recipe.passes.difference.blocks.includes('BASE')) {
-		const message = 'The text encoder (block BASE) cannot be trained yet. Leave BASE out of the blocks; the UNet learns the captions by itself.';
-		found.push(errorProblem('blocks.textEncoder', 'passes.difference.blocks', message));
-	}
 	return found;
 }
 
@@ -113,12 +110,13 @@ function textsOf({ recipe, pictures = [] }: RunInput): string[] {
 	}
 }
 
-/** Encodes; `between` is called after every piece of work, with the share of the texts done while they are encoded, and may throw to stop. */
+/** Encodes; `between` is called after every piece of work, with the share of the texts done while they are encoded, and may throw to stop; `lookUp` for a trained text encoder. */
 export async function encodeInputs(
 	input: RunInput,
 	config: ModelConfig,
 	conditioner: Conditioner,
-	between: (fraction?: number) => void
+	between: (fraction?: number) => void,
+	lookUp?: (captions: readonly string[]) => Promise<readonly PromptText[]>
 ): Promise<TrainingInputs> {
 	const { recipe } = input;
 	const factor = latentFactor(config.vae);
@@ -126,10 +124,12 @@ export async function encodeInputs(
 	const encoded = words.length > 0 ? await conditioner.encodeText(words, between) : [];
 	between();
 	const texts = new Map<string, TextConditioning | undefined>(words.map((word, i) => [word, encoded[i]]));
+	const lookedUp = lookUp && new Map((await lookUp(words)).map((text, i) => [words[i] ?? '', text]));
 	const text = (prompt: string, sizes: SizeConditioning): Conditioning => {
 		const known = texts.get(prompt);
 		if (!known) throw new RangeError(`The text “${prompt}” was not encoded.`);
-		return conditioningOf(config, known, sizes);
+		const conditioning = conditioningOf(config, known, sizes);
+		return lookedUp ? { ...conditioning, text: lookedUp.get(prompt) } : conditioning;
 	};
 	const latent = async (picture: Picture): Promise<Float32Array> => {
 		const encoded = await conditioner.encodePicture(picture);

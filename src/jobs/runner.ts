@@ -5,12 +5,14 @@
 import { version } from '../../package.json';
 import type { Gpu } from '../gpu/gpu';
 import { loadLora } from '../lora/load';
+import type { TargetModule } from '../lora/modules';
 import type { RunMemory, TrainedModules } from '../training/run-state';
 import { withPrediction } from '../training/run-kit';
 import { latentSize, trainRecipe, type TrainingInputs } from '../training/train';
 import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
+import type { AdaptedText } from '../training/text';
 import { checkModel } from './check';
 import type { Conditioner } from './conditioner';
 import type { Picture, Problem, RunEvent } from './events';
@@ -21,6 +23,7 @@ import type { SnapshotRequest } from './resume';
 import { warningProblem } from './problem';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
+import { adaptedText, captionsForTraining, trainableModules, withWords, wordsAt } from './text-encoder';
 
 export interface RunEnvironment {
 	gpu: Gpu;
@@ -45,7 +48,7 @@ interface Encoded {
 	preview: { conditional: Conditioning; unconditional: Conditioning };
 }
 
-async function encode(input: RunInput, { model, openConditioner, control, emit }: RunEnvironment): Promise<Encoded> {
+async function encode(input: RunInput, { gpu, model, openConditioner, control, emit }: RunEnvironment): Promise<Encoded> {
 	emit({ type: 'state', state: 'encoding' });
 	const conditioner = await openConditioner();
 	try {
@@ -57,8 +60,10 @@ async function encode(input: RunInput, { model, openConditioner, control, emit }
 		};
 		// Pictures are drawn in the first size that is trained.
 		const size = trainingSizes(input)[0] ?? { width: config.resolution, height: config.resolution };
-		const preview = await encodePrompts(conditioner, config, { negative, prompt, ...size }, between);
-		const inputs = await encodeInputs(input, config, conditioner, between);
+		const lookUp = await captionsForTraining(gpu, model, input.recipe);
+		const drawn = await encodePrompts(conditioner, config, { negative, prompt, ...size }, between);
+		const preview = lookUp ? await withWords(model, drawn, { negative, prompt }) : drawn;
+		const inputs = await encodeInputs(input, config, conditioner, between, lookUp);
 		continueUnlessStopped(control);
 		return { inputs, size: latentSize(inputs), preview };
 	} finally {
@@ -67,13 +72,13 @@ async function encode(input: RunInput, { model, openConditioner, control, emit }
 }
 
 /** The LoRA files a run starts from; what they hold that the model lacks is told. @throws LoraError */
-async function openStart({ copier, start }: RunInput, { model, emit }: RunEnvironment): Promise<{ copier?: TrainedModules; start?: TrainedModules }> {
-	const open = async (bytes: ArrayBuffer): Promise<TrainedModules> => {
-		const { modules, warnings } = await loadLora(new Uint8Array(bytes), model.modules, { training: true });
+async function openStart({ recipe, copier, start }: RunInput, { model, emit }: RunEnvironment): Promise<{ copier?: TrainedModules; start?: TrainedModules }> {
+	const open = async (bytes: ArrayBuffer, places: readonly TargetModule[] = model.modules): Promise<TrainedModules> => {
+		const { modules, warnings } = await loadLora(new Uint8Array(bytes), places, { training: true });
 		for (const { code, where, message, values } of warnings) emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
 		return [...modules];
 	};
-	return { ...(copier ? { copier: await open(copier) } : {}), ...(start ? { start: await open(start) } : {}) };
+	return { ...(copier ? { copier: await open(copier) } : {}), ...(start ? { start: await open(start, trainableModules(model, recipe)) } : {}) };
 }
 
 /** Below this size of model file the decoder may stay open between previews; a full-size one would be missing on the GPU's host. */
@@ -118,14 +123,17 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 	emit({ type: 'state', state: 'sampling' });
 	const frozen = await frozenNetwork(gpu, 'result', network);
 	let denoiser: Denoiser | undefined;
+	let text: AdaptedText | undefined;
 	let conditioner: Conditioner | undefined;
 	try {
 		const weights = await model.weights(gpu, recipe.storage);
+		text = await adaptedText(gpu, model, recipe.storage, [frozen]);
 		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks: [frozen], height, width, batch: cfg === 1 ? 1 : 2, label: 'strip' });
 		conditioner = await environment.openConditioner();
 		let done = 0;
 		const total = strengths.length * seeds.length * steps;
 		for (const strength of stripOrder(strengths)) {
+			const { conditional, unconditional } = await wordsAt(text, encoded.preview, [strength]);
 			for (const seed of seeds) {
 				const latent = await sampleLatents(denoiser, {
 					...samplerFor(withPrediction(config, recipe)),
@@ -133,8 +141,8 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 					sampler,
 					steps,
 					cfg,
-					conditional: [encoded.preview.conditional],
-					unconditional: encoded.preview.unconditional,
+					conditional: [conditional],
+					unconditional,
 					strengths: [strength],
 					onStep() {
 						continueUnlessStopped(control);
@@ -146,6 +154,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 		}
 	} finally {
 		denoiser?.destroy();
+		text?.destroy();
 		frozen.store.destroy();
 		await conditioner?.close();
 	}

@@ -17,6 +17,8 @@ import { errorProblem, ProblemError, warningProblem } from './problem';
 import type { SamplerKind } from '../recipe/recipe';
 import type { TrainingControl } from '../training/events';
 import { continueUnlessStopped } from './stop';
+import { adaptedText, loadableModules, withWords, wordsAt } from './text-encoder';
+import type { AdaptedText } from '../training/text';
 
 export interface SampleSettings {
 	prompt: string;
@@ -84,7 +86,7 @@ export function checkSample({ width, height, steps, cfg }: SampleSettings, confi
 
 async function openLoras(environment: SampleEnvironment, settings: SampleSettings): Promise<{ networks: Network[]; strengths: number[] }> {
 	const loaded = [];
-	for (const { bytes } of settings.loras) loaded.push(await loadLora(new Uint8Array(bytes), environment.model.modules));
+	for (const { bytes } of settings.loras) loaded.push(await loadLora(new Uint8Array(bytes), loadableModules(environment.model)));
 	for (const { warnings } of loaded)
 		for (const { code, where, message, values } of warnings)
 			environment.emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
@@ -107,6 +109,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 	const { networks, strengths } = await openLoras(environment, settings);
 	let conditioner: Conditioner | undefined;
 	let denoiser: Denoiser | undefined;
+	let text: AdaptedText | undefined;
 	try {
 		environment.emit({ type: 'state', state: 'encoding' });
 		conditioner = await environment.openConditioner();
@@ -114,6 +117,8 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 		continueUnlessStopped(control);
 		environment.emit({ type: 'state', state: 'compiling' });
 		const weights = await model.weights(gpu, storage);
+		text = await adaptedText(gpu, model, storage, networks);
+		const drawn = text ? await wordsAt(text, await withWords(model, contexts, settings), strengths) : contexts;
 		const factor = latentFactor(config.vae);
 		const [height, width] = [settings.height / factor, settings.width / factor];
 		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks, height, width, batch: settings.cfg === 1 ? 1 : 2 });
@@ -124,8 +129,8 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 			sampler: settings.sampler,
 			steps: settings.steps,
 			cfg: settings.cfg,
-			conditional: [contexts.conditional],
-			unconditional: contexts.unconditional,
+			conditional: [drawn.conditional],
+			unconditional: drawn.unconditional,
 			strengths,
 			onStep(done, steps) {
 				continueUnlessStopped(control);
@@ -135,6 +140,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 		return await conditioner.decode(latent, height, width);
 	} finally {
 		denoiser?.destroy();
+		text?.destroy();
 		for (const { store } of networks) store.destroy();
 		await conditioner?.close();
 	}

@@ -5,6 +5,7 @@
  * - SD1.5 and the mini model: `lora_unet_` + diffusers path, e.g. `lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q`
  * - SDXL: `lora_unet_` + checkpoint path, e.g. `lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q`; the diffusers spelling of one SDXL upsampler is
  *   lost in A1111.
+ * - Text encoders: `lora_te_text_model_encoder_layers_0_self_attn_q_proj`, SDXL's two `lora_te1_…` and `lora_te2_…`.
  * Read: both styles for both families, diffusers and PEFT (`unet.….lora_A.weight`, `….lora.down.weight`, `….processor.to_q_lora.down.weight`),
  * ComfyUI (`diffusion_model.….lora_A.weight`).
  *
@@ -45,13 +46,18 @@ export function diffusersPath(path: string): string {
 
 const underscored = (path: string): string => path.replaceAll('.', '_');
 
+/** Paths of text-encoder modules begin with `te1.` or `te2.`; a model with one encoder calls it `te` in files. */
+const isText = (path: string): boolean => /^te[12]\./.test(path);
+
 /** The name a module has in files written here. */
 export function kohyaName(path: string, family: ModelFamily): string {
+	if (isText(path)) return `lora_${underscored(family === 'sdxl' ? path : path.replace(/^te1\./, 'te.'))}`;
 	return `lora_unet_${underscored(family === 'sdxl' ? path : diffusersPath(path))}`;
 }
 
 /** Every name under which files may hold this module, in the canonical spelling of `splitKey`. */
 export function readableNames(path: string): string[] {
+	if (isText(path)) return [underscored(path), underscored(path.replace(/^te1\./, 'te.'))];
 	return [underscored(diffusersPath(path)), underscored(path)];
 }
 

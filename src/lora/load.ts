@@ -6,7 +6,8 @@
  *   silently loses half of its modules looks like a bad LoRA.
  * - proj_in and proj_out may come as Linear `[r, in]` or as 1×1 convolutions `[r, in, 1, 1]`: the memory is the same.
  * - 3×3 down factors `[r, in, ky, kx]` become `[r, (ky, kx, in)]`, our order of convolution weights.
- * - Text-encoder modules are not applied (the text encoder runs frozen); when they would change anything, a warning says so.
+ * - Text-encoder modules are found among `modules` too; those that are not there (a caller that runs the encoder frozen gives none) are left out, and when they would change
+ *   anything, a warning says so.
  */
 import { openSafetensors } from '../formats/safetensors';
 import type { SafetensorsFile } from '../formats/safetensors';
@@ -46,7 +47,7 @@ async function finite(raw: RawLora, name: string): Promise<Float32Array> {
 }
 
 /**
- * @param modules all modules of the model's UNet
+ * @param modules all modules of the model's UNet, and of its text encoders where they can be applied
  * @param options.training LoHa modules stay what they are, to go on training them; otherwise they come as the plain factors they equal
  * @throws LoraError (another model, damaged, another kind), FormatError (no safetensors file)
  */
@@ -58,14 +59,19 @@ export async function loadLora(
 	const file = await openSafetensors(source instanceof Uint8Array ? bytesSource(source) : source);
 	const raw = await readLora(file);
 	const byName = new Map(
-		modules.flatMap((m) => (/^(input_blocks\.[1-9]|middle_block|output_blocks)/.test(m.path) ? readableNames(m.path).map((name) => [name, m] as const) : []))
+		modules.flatMap((m) =>
+			/^(input_blocks\.[1-9]|middle_block|output_blocks|te[12]\.)/.test(m.path) ? readableNames(m.path).map((name) => [name, m] as const) : []
+		)
 	);
 	const unet = raw.modules.filter((m) => m.part === 'unet');
-	const found = unet.flatMap((m) => {
+	const placed = (m: RawModule): { raw: RawModule; target: TargetModule }[] => {
 		const target = byName.get(m.name);
 		return target && fits(m, target) ? [{ raw: m, target }] : [];
-	});
-	if (found.length < unet.length || unet.length === 0) throw refusal(raw, unet, found.length, byName);
+	};
+	const inUnet = unet.flatMap(placed);
+	const inText = raw.modules.filter((m) => m.part === 'te').flatMap(placed);
+	if (inUnet.length < unet.length || (unet.length === 0 && inText.length === 0)) throw refusal(raw, unet, inUnet.length, byName);
+	const found = [...inUnet, ...inText];
 	const loaded: LoadedModule[] = [];
 	for (const { raw: m, target } of found) {
 		if (options.training && isLohaModule(file, stemOf(m))) {
@@ -80,7 +86,7 @@ export async function loadLora(
 	}
 	const order = new Map(modules.map((m, i) => [m.path, i]));
 	loaded.sort((a, b) => (order.get(a.path) ?? 0) - (order.get(b.path) ?? 0));
-	return { modules: loaded, metadata: raw.file.metadata, warnings: await textEncoderWarning(raw) };
+	return { modules: loaded, metadata: raw.file.metadata, warnings: await textEncoderWarning(raw, new Set(inText.map(({ raw: m }) => m.name))) };
 }
 
 const stemOf = (m: RawModule): string => m.down.replace(/\.lora_down\.weight$/, '');
@@ -114,8 +120,8 @@ function refusal(raw: RawLora, unet: readonly RawModule[], matched: number, byNa
 	);
 }
 
-async function textEncoderWarning(raw: RawLora): Promise<LoraError[]> {
-	const te = raw.modules.filter((m) => m.part === 'te');
+async function textEncoderWarning(raw: RawLora, applied: ReadonlySet<string>): Promise<LoraError[]> {
+	const te = raw.modules.filter((m) => m.part === 'te' && !applied.has(m.name));
 	for (const m of te) {
 		if ((await finite(raw, m.up)).some((x) => x !== 0)) {
 			const values = { modules: te.length };

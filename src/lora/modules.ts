@@ -9,6 +9,7 @@
  * - A module takes part when its block is selected. With attention `cross` or `self` only modules inside attn2 or attn1 do (LoHa ignores that).
  */
 import type { BlockId, PassSettings } from '../recipe/recipe';
+import { hasTextModules } from '../recipe/text-encoder';
 
 /** What this room needs to know of a UNet module; `unetModules` of the diffusion room lists them. */
 export interface TargetModule {
@@ -63,6 +64,16 @@ export function selectModules(modules: readonly TargetModule[], settings: Networ
 		selected.push({ path, kind, inFeatures, outFeatures, block, rank, alpha, ...(loha ? { loha } : {}) });
 	}
 	return selected;
+}
+
+/** The text encoders' modules of a network, with the rank and alpha of linear layers; none where its settings leave them out (`recipe/text-encoder.ts`). */
+export function selectTextModules(modules: readonly TargetModule[], settings: NetworkSettings): NetworkModule[] {
+	if (!hasTextModules(settings)) return [];
+	const { rank, alpha, network } = settings;
+	return modules.map(({ path, kind, inFeatures, outFeatures, block }) => ({
+		...{ path, kind, inFeatures, outFeatures, block, rank, alpha },
+		...(network === 'loha' ? { loha: true } : {})
+	}));
 }
 
 /** How many modules a network of all blocks has, without and with a conv rank. */

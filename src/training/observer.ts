@@ -10,10 +10,11 @@ import type { ProbePoints } from './probe';
 import { Denoiser, sampleLatents } from './sample';
 import type { Conditioning } from './sample';
 import { rateSpent } from './schedule-spent';
+import { AdaptedText } from './text';
 import { judge, shouldEnd } from './verdict';
 import type { ProbeReading, VerdictFrame } from './verdict';
 import type { Gpu } from '../gpu/gpu';
-import type { UnetConfig } from '../diffusion/config';
+import type { TextConfig, UnetConfig } from '../diffusion/config';
 import type { WeightStore } from '../kernels/weights';
 import type { PassSettings, PreviewSettings } from '../recipe/recipe';
 
@@ -37,6 +38,8 @@ export interface ObserverOptions {
 	readonly gpu: Gpu;
 	readonly weights: WeightStore;
 	readonly config: UnetConfig;
+	/** The text encoders, where the trained network changes them. */
+	readonly text?: readonly TextConfig[] | undefined;
 	readonly pass: PassName;
 	readonly settings: PassSettings;
 	readonly source: ProbeSource;
@@ -78,6 +81,7 @@ export class Observer {
 	private constructor(
 		private readonly options: ObserverOptions,
 		private readonly denoiser: Denoiser | undefined,
+		private readonly text: AdaptedText | undefined,
 		private readonly points: ProbePoints
 	) {
 		this.#spent = rateSpent(options.settings);
@@ -91,12 +95,19 @@ export class Observer {
 		const denoiser = needed
 			? await Denoiser.create(gpu, { config, weights, networks: [...frozen, network], height, width, batch: OBSERVER_BATCH, label: `${options.pass} observer` })
 			: undefined;
-		return new Observer(options, denoiser, points);
+		const { text: configs } = options;
+		try {
+			const text = needed && configs ? await AdaptedText.create(gpu, { weights, configs, networks: [...frozen, network] }) : undefined;
+			return new Observer(options, denoiser, text, points);
+		} catch (error) {
+			denoiser?.destroy();
+			throw error;
+		}
 	}
 
-	/** GPU memory of the forward program. */
+	/** GPU memory of the forward programs. */
 	get bytes(): number {
-		return this.denoiser?.program.summary.allocatedBytes ?? 0;
+		return (this.denoiser?.program.summary.allocatedBytes ?? 0) + (this.text?.bytes ?? 0);
 	}
 
 	get probes(): ProbeState {
@@ -152,6 +163,7 @@ export class Observer {
 		const seed = preview?.settings.seeds[0];
 		if (!preview || !this.denoiser || seed === undefined) return;
 		const { sampler, steps, cfg } = preview.settings;
+		const strengths = [...frozen.map(() => 0), 1];
 		try {
 			const latent = await sampleLatents(this.denoiser, {
 				seeds: [seed],
@@ -161,9 +173,9 @@ export class Observer {
 				prediction: preview.prediction,
 				steps,
 				cfg,
-				conditional: [preview.conditional],
-				unconditional: preview.unconditional,
-				strengths: [...frozen.map(() => 0), 1],
+				conditional: [await this.#worded(preview.conditional, strengths)],
+				unconditional: await this.#worded(preview.unconditional, strengths),
+				strengths,
 				onStep: () => {
 					if (control.request) throw new Interrupted();
 				}
@@ -177,6 +189,12 @@ export class Observer {
 
 	destroy(): void {
 		this.denoiser?.destroy();
+		this.text?.destroy();
+	}
+
+	/** The conditioning as the text encoder gives it with the networks at these strengths. */
+	async #worded(conditioning: Conditioning, strengths: readonly number[]): Promise<Conditioning> {
+		return this.text ? this.text.condition(conditioning, strengths) : conditioning;
 	}
 
 	get #frame(): VerdictFrame {
@@ -187,13 +205,15 @@ export class Observer {
 	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number[]> {
 		const { points, options } = this;
 		const { latent, conditioning, teacher, prediction, mask } = options.source;
-		const predict = (noised: Float32Array, given: Conditioning, at: readonly number[]): Promise<Float32Array> =>
-			denoiser.predict(
+		const predict = async (noised: Float32Array, words: Conditioning, at: readonly number[]): Promise<Float32Array> => {
+			const given = await this.#worded(words, at);
+			return denoiser.predict(
 				noised,
 				points.t,
 				points.t.map(() => given),
 				at
 			);
+		};
 		const seen = (of: Float32Array): Float32Array => (options.source.pureNoise ? targetsAt(points, of, 'epsilon') : noisedAt(points, of));
 		this.#noised ??= seen(latent);
 		this.#targets ??= teacher

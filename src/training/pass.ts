@@ -10,7 +10,7 @@
  * - Probes, previews, files and the result see the weights the optimizer would have used (`Optimizer.evaluation`); steps and snapshots those it trains.
  * - A pass that starts from a snapshot ends with the same bits as one that was never interrupted.
  */
-import type { UnetConfig } from '../diffusion/config';
+import type { TextConfig, UnetConfig } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import { createOptimizer } from '../kernels/optimizer';
 import { compile } from '../kernels/program';
@@ -40,6 +40,8 @@ export interface PassOptions {
 	readonly gpu: Gpu;
 	readonly weights: WeightStore;
 	readonly config: UnetConfig;
+	/** The text encoders, where the trained network changes them. */
+	readonly text?: readonly TextConfig[] | undefined;
 	readonly pass: PassName;
 	readonly settings: PassSettings;
 	/** Not -1. */

@@ -1,5 +1,6 @@
 /**
  * LoRA mode: many pictures, each with its own text; the prediction should be the noise (or the velocity). One step graph for each size of picture.
+ * With block BASE the text encoder is part of the step: each picture's words enter as rows of tokens.
  * Source: spec §1.1 and §5.6. Unlike TrainTrain, transparent parts of a picture are left out of the loss where the recipe asks for it.
  */
 import type { ModelConfig } from '../diffusion/config';
@@ -12,6 +13,7 @@ import type { Objective } from './objective';
 import type { Conditioning } from './sample';
 import { buildStep } from './step';
 import { joined, writeConditioning, writeDraw, writeMasks } from './step-inputs';
+import { changesText } from './text';
 
 /** A scaled latent `[h, w, 4]` with its text; the mask `[h, w]` as in `LatentPair`. */
 export interface CaptionedLatent {
@@ -28,7 +30,7 @@ export interface PictureBucket {
 }
 
 export interface PicturesOptions {
-	readonly config: Pick<ModelConfig, 'unet' | 'prediction'>;
+	readonly config: Pick<ModelConfig, 'unet' | 'prediction' | 'text'>;
 	readonly storage: WeightStore['storage'];
 	readonly settings: PassSettings;
 	/** Not -1. */
@@ -42,8 +44,9 @@ export function picturesObjective(options: PicturesOptions): Objective {
 	const { batch } = settings;
 	const masked = buckets.some(({ pictures }) => pictures.some(({ mask }) => mask));
 	const target = config.prediction === 'v' ? 'velocity' : 'noise';
+	const text = changesText(trained) ? config.text : undefined;
 	const steps = buckets.map(({ height, width }) =>
-		buildStep(config.unet, { height, width, storage }, settings, { frozen: [], trained }, { target, latents: 'each', masked })
+		buildStep(config.unet, { height, width, storage }, settings, { frozen: [], trained }, { target, latents: 'each', masked, text })
 	);
 	const order = batchOrder({ sizes: buckets.map(({ pictures }) => pictures.length), batch, seed });
 	const first = buckets[0];

@@ -3,6 +3,7 @@
  *
  * Rule: the pass that makes the result is `difference` in every mode; `copier` exists in the difference method only.
  */
+import { textModules } from '../diffusion/clip-graph';
 import { latentFactor } from '../diffusion/config';
 import type { ModelConfig } from '../diffusion/config';
 import { unetModules } from '../diffusion/unet-layout';
@@ -10,9 +11,10 @@ import type { Gpu } from '../gpu/gpu';
 import type { WeightStore } from '../kernels/weights';
 import { saveLora } from '../lora/file';
 import { loraMetadata } from '../lora/metadata';
-import { selectModules } from '../lora/modules';
+import { selectModules, selectTextModules } from '../lora/modules';
 import { bakeStrength } from '../lora/strength';
 import type { Recipe } from '../recipe/recipe';
+import { trainsTextEncoder } from '../recipe/text-encoder';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { readNetwork } from './network';
 import type { NetworkPlan } from './network';
@@ -22,6 +24,7 @@ import { trainPass } from './pass';
 import type { PassOptions, PassResult } from './pass';
 import { RunKeeper } from './run-state';
 import type { RunMemory, TrainedModules } from './run-state';
+import { changesText } from './text';
 
 /** The run, whatever its mode. */
 export interface RunOptions {
@@ -54,7 +57,9 @@ export interface TrainingResult {
 
 /** What a pass trains. Shared with the memory estimate. */
 export function networkPlan(config: ModelConfig, recipe: Recipe, pass: PassName): NetworkPlan {
-	return { label: pass, modules: selectModules(unetModules(config.unet), recipe.passes[pass]) };
+	const settings = recipe.passes[pass];
+	const text = trainsTextEncoder(recipe) ? selectTextModules(textModules(config.text), settings) : [];
+	return { label: pass, modules: [...selectModules(unetModules(config.unet), settings), ...text] };
 }
 
 /** DDIM as the family's pictures are usually made: the mini model's reference has its own spacing. */
@@ -118,16 +123,18 @@ export class RunKit {
 
 	async run(pass: PassName, objective: Objective, rest: Pick<PassOptions, 'frozen' | 'later' | 'saveEvery'>): Promise<PassResult> {
 		const { gpu, weights, config, recipe, preview, control, emit } = this.options;
+		const plan = this.plan(pass);
 		const result = await trainPass({
 			...rest,
 			objective,
 			gpu,
 			weights,
 			config: config.unet,
+			text: changesText(plan) ? config.text : undefined,
 			pass,
 			settings: recipe.passes[pass],
 			seed: this.seeds[pass],
-			plan: this.plan(pass),
+			plan,
 			probeEvery: recipe.probe.every,
 			guard: recipe.guard,
 			stopWhenConverged: recipe.stopWhenConverged,

@@ -13,6 +13,7 @@ import type { NoiseKind } from '../diffusion/noise';
 import { dpmpp2m } from '../diffusion/dpmpp';
 import { ddim, eulerAncestral, guide } from '../diffusion/samplers';
 import { noiseOfVelocity } from '../diffusion/schedule';
+import type { PromptText } from '../diffusion/text-input';
 import { buildUnet } from '../diffusion/unet';
 import type { Gpu } from '../gpu/gpu';
 import { GraphBuilder } from '../graph/builder';
@@ -33,6 +34,8 @@ export interface Conditioning {
 	readonly context: Float32Array;
 	/** `[V]`: pooled text and size embeddings, SDXL only. */
 	readonly vector?: Float32Array | undefined;
+	/** What the context was made of: there where the text encoder is trained, or a LoRA changes it (`text.ts`). */
+	readonly text?: PromptText | undefined;
 }
 
 export interface ForwardGraph {

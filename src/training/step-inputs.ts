@@ -5,6 +5,7 @@ import type { StepDraw } from './noising';
 import type { Conditioning } from './sample';
 import { TOKENS } from './step';
 import type { StepInputs } from './step';
+import { writeText } from './text';
 
 /** Arrays one after the other. */
 export function joined(parts: readonly Float32Array[]): Float32Array {
@@ -18,7 +19,13 @@ export function joined(parts: readonly Float32Array[]): Float32Array {
 }
 
 /** @param items one conditioning for each item of the batch */
-export function writeConditioning(program: Program, inputs: Pick<StepInputs, 'context' | 'vector'>, config: UnetConfig, items: readonly Conditioning[]): void {
+export function writeConditioning(
+	program: Program,
+	inputs: Pick<StepInputs, 'context' | 'vector' | 'text'>,
+	config: UnetConfig,
+	items: readonly Conditioning[]
+): void {
+	if (inputs.text) return writeText(program, inputs.text, items);
 	for (const { context } of items)
 		if (context.length !== TOKENS * config.contextDim)
 			throw new RangeError(`The context has ${context.length} numbers instead of ${TOKENS * config.contextDim}.`);

@@ -1,6 +1,7 @@
 /** A run of any mode: from encoded inputs to files. Which objective a mode trains, and how many passes. */
 import type { ModelConfig } from '../diffusion/config';
 import type { Recipe } from '../recipe/recipe';
+import { trainsTextEncoder } from '../recipe/text-encoder';
 import { addiftObjective } from './addift';
 import type { PairBucket } from './addift';
 import { trainDifference } from './difference';
@@ -52,7 +53,7 @@ export function stepKind(config: ModelConfig, recipe: Recipe, pass: PassName): S
 		case 'difference':
 			return { target: plain, latents: 'shared', masked };
 		case 'lora':
-			return { target: plain, latents: 'each', masked };
+			return { target: plain, latents: 'each', masked, text: trainsTextEncoder(recipe) ? config.text : undefined };
 		case 'leco':
 			return { target: 'teacher', latents: 'shared', masked: false };
 		default:
