@@ -150,6 +150,9 @@ const ORDERS: readonly ((a: Life<unknown>, b: Life<unknown>) => number)[] = [
 	(a, b) => a.from - b.from || b.room - a.room
 ];
 
+/** A plan this near the least possible is taken without trying further orders. */
+const GOOD = 1.004;
+
 /**
  * @param sizeOf Bytes of a slot.
  * @throws GraphError when a slot is larger than an arena may be.
@@ -162,7 +165,7 @@ export function planMemory<S>(steps: readonly PlanStep<S>[], sizeOf: (slot: S) =
 		const plan = placeAll(lives.toSorted(order), options);
 		const peakBytes = plan.arenas.reduce((sum, bytes) => sum + bytes, 0);
 		if (!best || peakBytes < best.peakBytes) best = { ...plan, peakBytes, lowerBound };
-		if (best.peakBytes === lowerBound) break;
+		if (best.peakBytes <= lowerBound * GOOD) break;
 	}
 	return best as MemoryPlan<S>;
 }

@@ -24,6 +24,9 @@ export interface RecomputeOptions {
 /** How many neighbouring segments are taken as one: larger segments keep less, but need more while they are repeated. */
 const MERGES = [1, 2, 4, 8] as const;
 
+/** What the planner may need beyond what is live at once, as a first guess. */
+const SLACK = 1.004;
+
 /** Repeats forward operations where the backward part needs their results; `levels` says how much of each segment. */
 function repeat(graph: Graph, segments: readonly Segment[], levels: readonly Level[], kept: ReadonlySet<Value>): Graph {
 	const forward = forwardLength(graph);
@@ -69,9 +72,24 @@ function flopsAgain(before: Graph, after: Graph): number {
 }
 
 interface Attempt {
+	readonly choice: Choice;
 	readonly graph: Graph;
 	readonly peak: number;
 	readonly flops: number;
+}
+
+/** What is repeated: how many neighbouring segments count as one, and how many of the candidates, best first, are taken. */
+export interface Choice {
+	readonly merge: number;
+	readonly count: number;
+}
+
+/** The graph with a choice carried out; the same for every graph of the same operations. */
+export function repeatChosen(graph: Graph, { merge, count }: Choice): Graph {
+	if (count === 0) return graph;
+	const segments = segmentsOf(graph, merge);
+	const kept = keptValues(graph, segments);
+	return repeat(graph, segments, levelsOf(segments, candidatesOf(graph, segments, kept).slice(0, count)), kept);
 }
 
 /** The shortest prefix of the candidates whose live bytes meet the target, or the best of those looked at. */
@@ -81,7 +99,7 @@ function search(graph: Graph, merge: number, target: number, external: readonly 
 	const candidates = candidatesOf(graph, segments, kept);
 	const attempt = (count: number): Attempt => {
 		const after = repeat(graph, segments, levelsOf(segments, candidates.slice(0, count)), kept);
-		return { graph: after, peak: liveBytes(after, external), flops: flopsAgain(graph, after) };
+		return { choice: { merge, count }, graph: after, peak: liveBytes(after, external), flops: flopsAgain(graph, after) };
 	};
 	let low = 0;
 	let high = candidates.length;
@@ -108,21 +126,26 @@ function cheapest(graph: Graph, target: number, external: readonly Value[]): Att
 }
 
 /**
- * The same results within the budget, with as little repeated as the search finds. When the budget cannot be met, what comes nearest is returned:
- * plan it (`planGraph`) to know.
+ * What to repeat for the same results within the budget, with as little repeated as the search finds. When the budget cannot be met, the choice is what comes nearest:
+ * plan the graph (`planGraph`) to know.
  */
-export function recompute(graph: Graph, options: RecomputeOptions): Graph {
+export function chooseRepeats(graph: Graph, options: RecomputeOptions): Choice {
 	const external = [...(options.external ?? [])];
 	let planned = planGraph(graph, external).peakBytes;
-	let nearest = { graph, planned };
-	let target = options.budgetBytes;
-	// The planner may need a little more than what is live at once; then the search is repeated with a target that is lower by as much.
+	let nearest = { choice: { merge: 1, count: 0 }, planned };
+	// The planner may need a little more than what is live at once; when that is too much, the search is repeated with a target that is lower by as much.
+	let target = Math.floor(options.budgetBytes / SLACK);
 	for (let round = 0; round < 4 && planned > options.budgetBytes; round++) {
 		const best = cheapest(graph, target, external);
 		planned = planGraph(best.graph, external).peakBytes;
-		if (planned < nearest.planned) nearest = { graph: best.graph, planned };
+		if (planned < nearest.planned) nearest = { choice: best.choice, planned };
 		if (best.peak > target) break;
 		target = Math.floor(Math.min(target, best.peak) * Math.min(0.99, options.budgetBytes / planned));
 	}
-	return nearest.graph;
+	return nearest.choice;
+}
+
+/** `chooseRepeats`, carried out. */
+export function recompute(graph: Graph, options: RecomputeOptions): Graph {
+	return repeatChosen(graph, chooseRepeats(graph, options));
 }
