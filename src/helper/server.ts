@@ -53,9 +53,13 @@ function pathOf(target: string | undefined): string | undefined {
 	}
 }
 
+/** Names under which this server answers: exactly these. */
+function hostsOf(port: number): string[] {
+	return [`${ADDRESS}:${port}`, `localhost:${port}`];
+}
+
 async function respond(request: IncomingMessage, response: ServerResponse, root: string, port: number): Promise<void> {
-	const hosts = [`${ADDRESS}:${port}`, `localhost:${port}`];
-	if (!hosts.includes((request.headers.host ?? '').toLowerCase()))
+	if (!hostsOf(port).includes((request.headers.host ?? '').toLowerCase()))
 		return refuse(response, 421, `This is Utsushi on http://${ADDRESS}:${port}; open that address.`);
 	if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, 'Only GET and HEAD.', { Allow: 'GET, HEAD' });
 	const path = pathOf(request.url);
@@ -100,6 +104,10 @@ function listen(server: Server, port: number): Promise<number> {
 export interface AppServer {
 	url: string;
 	port: number;
+	/** `127.0.0.1:5757`, `localhost:5757` */
+	hosts: readonly string[];
+	/** For the socket, which begins as a request. */
+	server: Server;
 	close(): Promise<void>;
 }
 
@@ -118,6 +126,9 @@ export async function serveApp(options: ServeOptions): Promise<AppServer> {
 			else refuse(response, 500, 'The file could not be read.');
 		});
 	});
+	// Whoever opens connections and says nothing must not keep the others out for long.
+	server.maxConnections = 512;
+	server.headersTimeout = 10_000;
 	try {
 		port = await listen(server, options.port ?? DEFAULT_PORT);
 	} catch (error) {
@@ -128,6 +139,8 @@ export async function serveApp(options: ServeOptions): Promise<AppServer> {
 	return {
 		url: `http://${ADDRESS}:${port}/`,
 		port,
+		hosts: hostsOf(port),
+		server,
 		close: () =>
 			new Promise((resolve) => {
 				server.closeAllConnections();

@@ -98,6 +98,21 @@ export type Request =
 	| { type: 'inspect'; name: string; blob: Blob }
 	| HelperRequest;
 
+/** The run that goes on under its own id with this request, and whose events it brings. */
+export function begunBy(request: Request): RunId | undefined {
+	switch (request.type) {
+		case 'train':
+		case 'sample':
+		case 'findRate':
+		case 'plot':
+		case 'merge':
+		case 'openModel':
+			return request.run;
+		default:
+			return undefined;
+	}
+}
+
 export interface ReplyOf extends HelperReplyOf {
 	hello: { version: number; adapter: AdapterSummary | null; problem: Problem | null };
 	openModel: ModelInfo;

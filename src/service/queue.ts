@@ -13,6 +13,7 @@ export {
 	type JobDraft,
 	type JobInput,
 	type JobOutcome,
+	type JobPlace,
 	type Queue
 } from '../jobs/queue';
 export { QueueRunner, type JobEnd, type JobReport } from '../jobs/queue-runner';

@@ -1,0 +1,99 @@
+/** A running helper: the app and the socket on one address, a trainer behind a house of runs. What `utsushi serve` starts, and tests too. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { openFileAsBlob } from '../formats/node';
+import { createHost } from '../service/host';
+import { createInProcessClient } from '../service/inProcess';
+import type { Platform } from '../service/platform';
+import type { TrainerClient } from '../service/protocol';
+import { RunHouse } from '../service/run-house';
+import { folderSlots } from '../storage/snapshots/node';
+import { snapshotStore } from '../storage/snapshots/snapshots';
+import { configFolder } from './configFolder';
+import { dataFolder, ownFolder, writeAccess } from './dataFolder';
+import type { Installation } from './installation';
+import { Models } from './models';
+import { Pairings } from './pairing';
+import { nodePlatform } from './platform';
+import { runFolder } from './runFolder';
+import { serveApp } from './server';
+import { serveSocket, type SocketLimits } from './socket';
+
+export interface HelperOptions {
+	installation: Installation;
+	port?: number;
+	config?: string;
+	data?: string;
+	/** Another trainer than the engine in this process (tests). */
+	trainer?: TrainerClient;
+	limits?: Partial<SocketLimits>;
+	note?: (text: string) => void;
+}
+
+export interface Helper {
+	/** `http://127.0.0.1:5757/` */
+	url: string;
+	port: number;
+	/** Of the socket. */
+	socketUrl: string;
+	/** For the command line. */
+	token: string;
+	pairings: Pairings;
+	house: RunHouse;
+	trainer: TrainerClient;
+	close(): Promise<void>;
+}
+
+/** What the trainer of a helper works with: snapshots in the helper's folder, models from its owner's folders, and the bundled model whatever address a page gives it. */
+export function helperPlatform(installation: Installation, folder: string, config: string): Platform {
+	return {
+		...nodePlatform(),
+		fetchBundled: () => openFileAsBlob(installation.bundled('models/mini.safetensors')),
+		openSnapshots: () => Promise.resolve(snapshotStore(folderSlots(join(folder, 'snapshots')))),
+		shelf: new Models(config)
+	};
+}
+
+/** @throws the error of listening when the port is taken */
+export async function startHelper(options: HelperOptions): Promise<Helper> {
+	const { installation } = options;
+	const config = options.config ?? configFolder();
+	const folder = await ownFolder(options.data ?? dataFolder());
+	const app = await serveApp({ root: installation.app, ...(options.port === undefined ? {} : { port: options.port }) }).catch(async (error: unknown) => {
+		await folder.release();
+		throw error;
+	});
+	const trainer = options.trainer ?? createInProcessClient(createHost(helperPlatform(installation, folder.path, config)));
+	const models = new Models(config);
+	const house = await RunHouse.open(trainer, runFolder(join(folder.path, 'runs')), { saveResult: (name, bytes) => models.save(name, bytes) });
+	const pairings = new Pairings(config);
+	const token = randomBytes(32).toString('base64url');
+	const sockets = serveSocket(app.server, {
+		house,
+		helper: { version: installation.version, instance: randomBytes(8).toString('hex') },
+		pairings,
+		token,
+		hosts: app.hosts,
+		...(options.limits ? { limits: options.limits } : {}),
+		...(options.note ? { note: options.note } : {})
+	});
+	const socketUrl = `ws://127.0.0.1:${app.port}/ws`;
+	const hide = await writeAccess(folder.path, { url: socketUrl, token });
+	return {
+		url: app.url,
+		port: app.port,
+		socketUrl,
+		token,
+		pairings,
+		house,
+		trainer,
+		async close() {
+			await hide();
+			await sockets.close();
+			await app.close();
+			trainer.close();
+			await house.flushed();
+			await folder.release();
+		}
+	};
+}
