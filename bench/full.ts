@@ -49,8 +49,7 @@ const list = (text: string): number[] => text.split(',').map((part) => (part ===
 async function openBed(): Promise<Bed & { secondsWeights: number }> {
 	const gpu = await openGpu(await dawn([...(args.checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
 	const live = countBuffers(gpu.device);
-	if (args.base !== 'f16') throw new Error(`--base ${args.base}: weights are kept in the run's storage here; choose f16.`);
-	const weights = new WeightStore(gpu, args.storage === 'f32' ? 'f32' : 'f16');
+	const weights = new WeightStore(gpu, args.storage === 'f32' ? 'f32' : 'f16', args.base === 'int8' ? 'int8' : 'f16');
 	const started = performance.now();
 	const seconds = (): number => (performance.now() - started) / 1000;
 	if (args.model !== undefined) {
