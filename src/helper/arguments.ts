@@ -15,6 +15,7 @@ import {
 } from './labArguments';
 import { modelsCommand } from './modelsArguments';
 import type { ModelsCommand } from './modelsCommand';
+import { pairCommand, type PairCommand } from './pair';
 import { RECIPE_ACTIONS, type RecipeCommand } from './recipe-actions';
 import type { TrainCommand } from './train';
 import { SAMPLERS, type ModelFamily, type SamplerKind } from '../recipe/recipe';
@@ -23,6 +24,7 @@ export type Command =
 	| { name: 'help'; topic?: CommandName }
 	| { name: 'version' }
 	| { name: 'serve'; port?: number; open: boolean }
+	| PairCommand
 	| TrainCommand
 	| SampleCommand
 	| PlotCommand
@@ -59,7 +61,7 @@ export interface PlotCommand {
 	json: boolean;
 }
 
-export const COMMANDS = ['serve', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'recipe', 'models', 'inspect', 'bench'] as const;
+export const COMMANDS = ['serve', 'pair', 'train', 'sample', 'plot', 'merge', 'resize', 'extract', 'recipe', 'models', 'inspect', 'bench'] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
 /** Wrong use of the command line; exit code 2. */
@@ -71,6 +73,7 @@ type Options = NonNullable<ParseArgsConfig['options']>;
 
 const OPTIONS: Record<CommandName, Options> = {
 	serve: { port: { type: 'string' }, open: { type: 'boolean' } },
+	pair: { list: { type: 'boolean' }, revoke: { type: 'string' }, allow: { type: 'string' }, disallow: { type: 'string' }, json: { type: 'boolean' } },
 	train: {
 		out: { type: 'string' },
 		model: { type: 'string' },
@@ -265,6 +268,9 @@ export function parseArguments(words: readonly string[]): Command {
 			const port = values.number('port', { min: 0, max: 65535, whole: true });
 			return { name: 'serve', ...(port === undefined ? {} : { port }), open: values.flag('open') };
 		}
+		case 'pair':
+			none();
+			return pairCommand(values);
 		case 'train':
 			return train(values, positionals);
 		case 'sample':

@@ -22,6 +22,8 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 			return EXIT.done;
 		case 'serve':
 			return (await import('./serve')).serve(command, context);
+		case 'pair':
+			return (await import('./pair')).pair(command, context);
 		case 'train':
 			return (await import('./train')).train(command, context);
 		case 'sample':

@@ -3,7 +3,8 @@ import type { CommandName } from './arguments';
 
 const OVERVIEW = `Utsushi trains difference LoRAs for Stable Diffusion on your own GPU.
 
-  utsushi serve [--port N] [--open]        the app on http://127.0.0.1:5757
+  utsushi serve [--port N] [--open]        the app and the helper on http://127.0.0.1:5757
+  utsushi pair [--list|--revoke|--allow …] which pages may use the helper
   utsushi train RECIPE.json… --out DIR     two pictures in, a LoRA out
   utsushi sample --out F.png …             one picture from a model and LoRAs
   utsushi plot PLOT.json --out GRID.png    a labelled grid over strengths, seeds, LoRAs, prompts …
@@ -23,10 +24,21 @@ Exit codes: 0 done, 1 something failed, 2 wrong use or bad input.`;
 const TOPICS: Record<CommandName, string> = {
 	serve: `utsushi serve [--port N] [--open]
 
-Serves the app on http://127.0.0.1, to this computer only, and prints the address.
+Serves the app on http://127.0.0.1, to this computer only, and trains for pages that were paired with it: prints the address, a pairing code and the GPU.
+Runs go on when a page is closed or loses the connection; the page takes them up again when it comes back.
 
   --port N   exactly this port, 0 for any free one (default: 5757, or a free one when that is taken)
-  --open     open the address in the browser`,
+  --open     open the address in the browser; that page is paired at once`,
+	pair: `utsushi pair [--json]
+utsushi pair --list | --revoke ID | --allow ADDRESS | --disallow ADDRESS
+
+Shows a new pairing code, to be entered on a page that wants to use the helper. It works once, for ten minutes. The helper may be running meanwhile.
+
+  --list           which pages are paired, and which addresses may ask besides the helper's own
+  --revoke ID      takes a pairing back (all: every one); a page that is connected is cut off within half a minute
+  --allow ADDR     pages at this address may ask to be paired, e.g. https://example.org
+  --disallow ADDR  takes that back, and every pairing of that address
+  --json           the code or the list as JSON`,
 	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--sweep FIELD=VALUES]… [--csv] [--json]
 utsushi train --resume DIR [--json]
 utsushi train RECIPE.json --resume LORA.safetensors --out DIR
