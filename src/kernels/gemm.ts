@@ -34,7 +34,8 @@ interface Part {
 /** A kernel shape chosen by the caller instead of the heuristic; `split` slices of K (1: none). */
 export interface GemmChoice {
 	readonly tile: Tile;
-	readonly split: number;
+	/** Absent: as the heuristic would. */
+	readonly split?: number;
 }
 
 /** `choice` is for tests and measurements. */

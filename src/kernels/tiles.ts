@@ -188,11 +188,11 @@ function candidatesFor(problem: Problem, target: Target): readonly Tile[] {
 		const sharing = LANES_TILES.filter((tile) => tile.lanes === target.subgroupSize);
 		return sharing.length > 0 ? sharing : FAT_TILES;
 	}
-	const matrices = target.subgroupMatrix && problem.halves ? MATRIX_TILES.filter((tile) => fits(tile, target)) : [];
-	return matrices.length > 0 ? matrices : STAGED_TILES.filter((tile) => fits(tile, target));
+	const matrices = target.subgroupMatrix && problem.halves ? MATRIX_TILES.filter((tile) => tileFits(tile, target)) : [];
+	return matrices.length > 0 ? matrices : STAGED_TILES.filter((tile) => tileFits(tile, target));
 }
 
-function fits(tile: Tile, target: Target): boolean {
+export function tileFits(tile: Tile, target: Target): boolean {
 	return invocationsOf(tile) <= target.maxWorkgroupInvocations && workgroupBytesOf(tile) <= target.maxWorkgroupStorage;
 }
 
