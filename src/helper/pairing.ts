@@ -60,7 +60,9 @@ function isPairing(value: unknown): value is Pairing {
 }
 
 function isCode(value: unknown): value is { hash: string; until: number } {
-	return typeof value === 'object' && value !== null && 'hash' in value && typeof value.hash === 'string' && 'until' in value && typeof value.until === 'number';
+	return (
+		typeof value === 'object' && value !== null && 'hash' in value && typeof value.hash === 'string' && 'until' in value && typeof value.until === 'number'
+	);
 }
 
 function listOf<T>(stored: unknown, key: string, is: (value: unknown) => value is T): T[] {

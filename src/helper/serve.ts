@@ -21,7 +21,7 @@ function openInBrowser(url: string): void {
 
 /** Opening this address pairs the page with the helper: what stands behind `#` is never sent to anybody, the page reads it and takes it out of the address. */
 function pairingUrl({ url }: Helper, code: string): string {
-	return `${url}#pair=${code}`;
+	return `${url}#helper?code=${code}`;
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GB`;

@@ -189,7 +189,10 @@ class Sockets implements SocketServer {
 		socket.pause();
 		const words = readClientWords(text);
 		if (!words) {
-			this.#refuse(socket, errorProblem('wire.malformed', 'connection', 'The first message on the connection is neither a token nor a pairing code.', { detail: 'hello' }));
+			this.#refuse(
+				socket,
+				errorProblem('wire.malformed', 'connection', 'The first message on the connection is neither a token nor a pairing code.', { detail: 'hello' })
+			);
 			return;
 		}
 		if (words.version !== PROTOCOL_VERSION) {

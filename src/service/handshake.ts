@@ -27,9 +27,7 @@ export type ClientWords =
 
 export type HelperWords =
 	/** `known`: those of `pending` that arrived; the others have to be sent again. */
-	| { type: 'welcome'; version: number; helper: HelperInfo; known: number[] }
-	| { type: 'paired'; token: string }
-	| { type: 'refused'; problem: Problem };
+	{ type: 'welcome'; version: number; helper: HelperInfo; known: number[] } | { type: 'paired'; token: string } | { type: 'refused'; problem: Problem };
 
 /** What travels in frames. `got`: answers that arrived, so that the helper can forget them. */
 export type ClientMessage = { type: 'request'; id: number; request: unknown } | { type: 'got'; ids: number[] };

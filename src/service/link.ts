@@ -252,5 +252,7 @@ export class Link {
 }
 
 function stalled(what: string): ProblemError {
-	return new ProblemError(errorProblem('wire.stalled', 'connection', `The other end of the connection ${what}. It is closed and can be opened again.`, { what }));
+	return new ProblemError(
+		errorProblem('wire.stalled', 'connection', `The other end of the connection ${what}. It is closed and can be opened again.`, { what })
+	);
 }

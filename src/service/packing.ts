@@ -10,7 +10,8 @@
  */
 import { errorProblem, ProblemError } from '../jobs/problem';
 
-export type PartKind = 'ArrayBuffer' | 'Blob' | 'Uint8Array' | 'Uint8ClampedArray' | 'Float32Array' | 'Float64Array' | 'Int32Array' | 'Uint32Array' | 'Uint16Array' | 'Int8Array';
+export type PartKind =
+	'ArrayBuffer' | 'Blob' | 'Uint8Array' | 'Uint8ClampedArray' | 'Float32Array' | 'Float64Array' | 'Int32Array' | 'Uint32Array' | 'Uint16Array' | 'Int8Array';
 
 /** JSON of a message; what is larger belongs into parts. */
 export const MAX_HEAD = 16 * 2 ** 20;
@@ -158,7 +159,8 @@ function slotsOf(parts: unknown, start: number, length: number): Slot[] {
 		if (typeof kind !== 'string' || typeof type !== 'string' || typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0)
 			throw malformed('a part is not described');
 		const view = Object.hasOwn(VIEWS, kind) ? VIEWS[kind] : undefined;
-		if ((!view && kind !== 'ArrayBuffer' && kind !== 'Blob') || bytes % (view?.size ?? 1) !== 0 || type.length > 100) throw malformed('a part has an unknown type');
+		if ((!view && kind !== 'ArrayBuffer' && kind !== 'Blob') || bytes % (view?.size ?? 1) !== 0 || type.length > 100)
+			throw malformed('a part has an unknown type');
 		const slot = { kind, type, start: at, end: at + bytes, used: false };
 		at += bytes;
 		if (at > length) throw malformed('its parts are longer than it is');

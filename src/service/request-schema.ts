@@ -40,17 +40,10 @@ const train = v.object({
 	start: v.optional(buffer)
 });
 
-const size = v.pipe(int(8, 4096), v.multipleOf(8));
-const drawing = {
-	prompt: text(4000),
-	negative: text(4000),
-	seed,
-	steps: int(1, 1000),
-	cfg: num(0, 100),
-	sampler: v.picklist(SAMPLERS),
-	width: size,
-	height: size
-};
+const side = v.pipe(int(8, 4096), v.multipleOf(8));
+const drawing = { prompt: text(4000), negative: text(4000), seed, cfg: num(0, 100), sampler: v.picklist(SAMPLERS) };
+/** Of a single picture; `checkSample` says in words what cannot be drawn. */
+const wished = { ...drawing, steps: int(0, 1_000_000), width: int(0, MAX_SIDE), height: int(0, MAX_SIDE) };
 
 const dimension = v.variant('kind', [
 	v.object({ kind: v.literal('fixed'), rank: int(1, 1024) }),
@@ -61,6 +54,9 @@ const blocks = v.nullable(v.record(v.picklist(BLOCK_IDS), num(-1000, 1000)));
 
 const cell = v.object({
 	...drawing,
+	steps: int(1, 1000),
+	width: side,
+	height: side,
 	networks: v.pipe(
 		v.array(
 			v.object({
@@ -88,7 +84,14 @@ const pass = v.picklist(['copier', 'difference'] as const);
 
 const source = v.variant('kind', [
 	// The address means something to a page only; the helper has its own copy.
-	v.object({ kind: v.literal('bundled'), id: v.literal('mini'), url: v.pipe(text(2000), v.transform(() => '')) }),
+	v.object({
+		kind: v.literal('bundled'),
+		id: v.literal('mini'),
+		url: v.pipe(
+			text(2000),
+			v.transform(() => '')
+		)
+	}),
 	v.object({ kind: v.literal('file'), name: text(255), blob }),
 	v.object({ kind: v.literal('named'), id })
 ]);
@@ -104,7 +107,7 @@ const schema = v.variant('type', [
 	v.object({
 		type: v.literal('sample'),
 		run: id,
-		request: v.object({ modelId, ...drawing, loras: v.pipe(v.array(v.object({ bytes: buffer, strength: num(-1000, 1000) })), v.maxLength(MAX_FILES)) })
+		request: v.object({ modelId, ...wished, loras: v.pipe(v.array(v.object({ bytes: buffer, strength: num(-1000, 1000) })), v.maxLength(MAX_FILES)) })
 	}),
 	v.object({ type: v.literal('findRate'), run: id, request: train, pass }),
 	v.object({

@@ -42,7 +42,15 @@ async function keyOf(run: RunId): Promise<string> {
 
 function isHead(value: unknown): value is RunDetail & { bytes?: number } {
 	if (typeof value !== 'object' || value === null) return false;
-	return 'run' in value && typeof value.run === 'string' && 'kind' in value && 'state' in value && 'lastSeq' in value && 'files' in value && Array.isArray(value.files);
+	return (
+		'run' in value &&
+		typeof value.run === 'string' &&
+		'kind' in value &&
+		'state' in value &&
+		'lastSeq' in value &&
+		'files' in value &&
+		Array.isArray(value.files)
+	);
 }
 
 export class RunHouse {

@@ -81,8 +81,7 @@ export class RunLog {
 		this.#offsets[seq] = this.#end;
 		this.#end += PREFIX + record.length;
 		this.head.lastSeq = seq;
-		if (event.type === 'file')
-			this.head.files.push({ seq, name: event.name, role: event.role, step: event.step, bytes: event.bytes.byteLength });
+		if (event.type === 'file') this.head.files.push({ seq, name: event.name, role: event.role, step: event.step, bytes: event.bytes.byteLength });
 		this.#held.set(seq, record);
 		this.#heldBytes += record.length;
 		if (!this.#failed) this.#writing ??= this.#write();
