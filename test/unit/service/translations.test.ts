@@ -41,11 +41,22 @@ describe('Japanese', () => {
 			'jobs/queue-sweep.ts',
 			'helper/folders.ts',
 			'helper/models.ts',
+			'helper/pairing.ts',
+			'helper/socket.ts',
+			'service/extras.ts',
+			'service/source.ts',
+			'service/link.ts',
+			'service/packing.ts',
+			'service/request-schema.ts',
+			'service/run-house.ts',
+			'service/run-log.ts',
+			'service/session.ts',
+			'service/socket-client.ts',
 			'app/queue/models.ts',
 			'app/queue/queue.svelte.ts'
 		];
 		const texts = (await Promise.all(files.map(source))).join('\n');
-		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training|shelf)\.[a-zA-Z]+)'/g)].map(
+		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training|shelf|helper|pairing|wire|request)\.[a-zA-Z]+)'/g)].map(
 			([, code]) => code ?? ''
 		);
 		expect(codes.length).toBeGreaterThan(20);

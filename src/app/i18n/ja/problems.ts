@@ -7,6 +7,7 @@ import { labProblemsJa } from './lab-problems';
 import { plotProblemsJa } from './plot-problems';
 import { queueProblemsJa } from './queue-problems';
 import { recipeProblemsJa } from './recipe-problems';
+import { socketProblemsJa } from './socket-problems';
 import { shelfProblemsJa } from './shelf-problems';
 
 const which = (v: Problem['values']): string => (v['which'] === 'original' ? '元の画像' : '目標の画像');
@@ -19,6 +20,7 @@ export const problemsJa: ProblemTexts = {
 	...plotProblemsJa,
 	...queueProblemsJa,
 	...recipeProblemsJa,
+	...socketProblemsJa,
 	...shelfProblemsJa,
 	'picture.empty': (v) => `${at(v, 'name')} は空（0バイト）です。画像を選び直してください。`,
 	'picture.unknown': (v) => `${at(v, 'name')} は読めない種類のファイルです。PNG・JPEG・WebP を使ってください。`,
