@@ -1,29 +1,17 @@
 /**
- * GPU memory of a run before anything is allocated: the very graphs of both passes are built, lowered and planned, only no buffer is made.
- * Counts what the `memory` event of a pass reports: weights, the step's and the observer's programs, the factors and the optimizer's state.
- * How much memory a GPU has, WebGPU does not tell; how much one array may have, it does, and a run that needs more is refused here.
+ * What a run will take, before anything is allocated: GPU memory of both passes as they will be planned, the result's size, and what stands in the way.
+ * How much memory a GPU has, WebGPU does not tell; how much one array may have, it does, and a run that needs more is refused here. A run that does not fit what the user
+ * allows is refused too, with what to change; without such a limit a run that wants a large card only says so.
  */
 import { latentFactor } from '../diffusion/config';
-import { unetConstants } from '../diffusion/unet-layout';
-import { ALIGNMENT, alignUp } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
-import type { Graph, Value } from '../graph/ir';
-import { planMemory } from '../graph/plan';
-import type { Slot } from '../kernels/dispatch';
-import { lower, targetOf } from '../kernels/lower';
-import { factorMemory } from '../kernels/optimizer-state';
-import { slotBytes, traffic } from '../kernels/residency';
 import type { Recipe } from '../recipe/recipe';
-import { guardBytes } from '../training/guard-driver';
 import { networkPlan } from '../training/run-kit';
-import { factorEntries } from '../training/network';
-import { needsObserver, OBSERVER_BATCH } from '../training/observer';
-import { buildForward } from '../training/sample';
-import { buildStep } from '../training/step';
-import { stepKind } from '../training/train';
-import type { MemoryEstimate, PassName } from './events';
-import type { OpenModel, Storage } from './model';
-import { errorProblem, ProblemError } from './problem';
+import type { MemoryEstimate, PassName, Problem } from './events';
+import type { OpenModel } from './model';
+import { passMemory } from './pass-memory';
+import type { PassMemory } from './pass-memory';
+import { errorProblem, ProblemError, warningProblem } from './problem';
 
 export interface RunEstimate {
 	memory: Record<PassName, MemoryEstimate>;
@@ -31,49 +19,15 @@ export interface RunEstimate {
 	dispatches: number;
 	/** Of the result. */
 	fileBytes: number;
+	/** What the plan found. */
+	problems: Problem[];
 }
 
-/** As in `WeightStore`: tensors fill buffers of this size first-fit. */
-const WEIGHT_CHUNK = 32 << 20;
-/** As in `compile`. */
-const MAX_ARENA = 1 << 30;
-const HISTORY_RUNS = 4096;
-
-function weightBytes(model: OpenModel, storage: Storage): number {
-	const chunks: { size: number; used: number }[] = [];
-	for (const { shape } of unetConstants(model.checkpoint.config.unet)) {
-		const bytes = alignUp(shape.reduce((a, b) => a * b, 1) * (storage === 'f16' ? 2 : 4), 16);
-		let chunk = chunks.find(({ size, used }) => used + bytes <= size);
-		if (!chunk) chunks.push((chunk = { size: Math.max(bytes, WEIGHT_CHUNK), used: 0 }));
-		chunk.used = alignUp(chunk.used + bytes, ALIGNMENT);
-	}
-	return chunks.reduce((sum, { size }) => sum + size, 0);
-}
-
-interface ProgramBytes {
-	arenas: number;
-	/** Inputs, parameter blocks and the ring of losses. */
-	small: number;
-	dispatches: number;
-}
-
-function programBytes(gpu: Gpu, graph: Graph, gradients: ReadonlySet<Slot>, history: readonly Value[]): ProgramBytes {
-	const target = targetOf(gpu);
-	const steps = graph.ops.flatMap((op) => lower(op, target));
-	const planned = (slot: Slot): boolean => ('scratch' in slot || slot.kind === 'intermediate') && !gradients.has(slot);
-	checkBindings(gpu, Math.max(...steps.flatMap(({ bindings }) => bindings.map(({ slot }) => slotBytes(slot)))));
-	const { arenas } = planMemory(traffic(steps, planned), slotBytes, {
-		alignment: ALIGNMENT,
-		maxArenaBytes: Math.min(gpu.limits.maxBufferSize, MAX_ARENA),
-		pinned: [...graph.outputs, ...history].filter(planned)
-	});
-	const inputs = graph.values.filter(({ kind }) => kind === 'input').reduce((sum, value) => alignUp(sum + slotBytes(value), ALIGNMENT), 0);
-	const rings = history.reduce((sum, value) => sum + slotBytes(value) * HISTORY_RUNS, 0);
-	return { arenas: arenas.reduce((a, b) => a + b, 0), small: inputs + 256 * (steps.length + 1) + rings, dispatches: steps.length };
-}
+const NOTHING: MemoryEstimate = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
 
 /** Every array is bound as a whole. @throws ProblemError when the largest is more than this GPU can bind */
-function checkBindings(gpu: Gpu, largest: number): void {
+function checkBindings(gpu: Gpu, { fit }: PassMemory): void {
+	const largest = Math.max(...[...fit.steps, ...fit.others].map(({ largestBinding }) => largestBinding));
 	const limit = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
 	if (largest <= limit) return;
 	const megabytes = (bytes: number): number => Math.round((10 * bytes) / 2 ** 20) / 10;
@@ -82,62 +36,78 @@ function checkBindings(gpu: Gpu, largest: number): void {
 	throw new ProblemError(errorProblem('gpu.binding', 'gpu', message, { needed, limit: most }));
 }
 
-function passMemory(
-	gpu: Gpu,
-	model: OpenModel,
-	recipe: Recipe,
-	pass: PassName,
-	sizes: readonly { height: number; width: number }[]
-): { memory: MemoryEstimate; dispatches: number } {
-	const { config } = model.checkpoint;
-	const settings = recipe.passes[pass];
-	const trained = networkPlan(config, recipe, pass);
-	const frozen = pass === 'copier' || recipe.mode !== 'difference' ? [] : [networkPlan(config, recipe, 'copier')];
-	const kind = stepKind(config, recipe, pass);
-	// Every size of picture has a program of its own; only the first is probed and previewed.
-	const programs = sizes.map((size) => {
-		const step = buildStep(config.unet, { ...size, storage: recipe.storage }, settings, { frozen, trained }, kind);
-		return programBytes(gpu, step.graph, new Set(step.gradients.values()), [step.loss]);
-	});
-	const sum = (of: 'arenas' | 'small'): number => programs.reduce((all, program) => all + program[of], 0);
-	const shape = { height: sizes[0]?.height ?? 0, width: sizes[0]?.width ?? 0, storage: recipe.storage };
-	const observed = needsObserver(recipe.probe.every, recipe.preview.every);
-	const observer = observed
-		? programBytes(gpu, buildForward(config.unet, shape, OBSERVER_BATCH, [...frozen, trained]).graph, new Set(), [])
-		: { arenas: 0, small: 0 };
-	const { values, training, scratch } = factorMemory(factorEntries(trained), settings.optimizer);
-	const parts = {
-		weights: weightBytes(model, recipe.storage),
-		activations: sum('arenas') + observer.arenas,
-		factors: values + frozen.reduce((all, plan) => all + factorMemory(factorEntries(plan), undefined).values, 0),
-		// Gradients, what the optimizer remembers, and the guard's copies of it.
-		optimizer: training + scratch + guardBytes(recipe.guard, training, values / 4, gpu.limits.maxStorageBufferBindingSize),
-		staging: sum('small') + observer.small
-	};
-	return {
-		memory: { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) },
-		dispatches: Math.max(...programs.map(({ dispatches }) => dispatches))
-	};
+const gigabytes = (bytes: number): number => Math.ceil((10 * bytes) / 2 ** 30) / 10;
+
+/** What makes room best, from what takes it. */
+const REMEDIES = {
+	storage: 'Store in halves (16 bit) instead of 32 bit.',
+	batch: 'Use a batch of 1.',
+	optimizer: 'Lower the rank, or choose an optimizer that remembers less (8 bit, Adafactor).',
+	size: 'Use smaller pictures.',
+	model: 'The model itself takes most of it; a card with more memory, or a smaller model, is needed.'
+} as const;
+
+function remedyOf(recipe: Recipe, pass: PassName, memory: MemoryEstimate): keyof typeof REMEDIES {
+	if (recipe.storage === 'f32') return 'storage';
+	if (recipe.passes[pass].batch > 1) return 'batch';
+	const least = Math.max(memory.activations, memory.optimizer + memory.factors);
+	if (memory.weights > 3 * least) return 'model';
+	return memory.optimizer + memory.factors > memory.activations ? 'optimizer' : 'size';
+}
+
+/** Beyond this even an unknown card may well be too small: more than 8 GB with some left for the screen. */
+const MODEST = 7 * 2 ** 30;
+
+function checkMemory(recipe: Recipe, pass: PassName, { memory, fit }: PassMemory, limit: number | undefined): Problem[] {
+	const needed = gigabytes(memory.total);
+	const remedy = remedyOf(recipe, pass, memory);
+	if (limit !== undefined && !fit.fits) {
+		const values = { needed, limit: gigabytes(limit), pass, remedy };
+		const message = `This run needs at least ${needed} GB of GPU memory, and ${values.limit} GB are allowed in the settings. ${REMEDIES[remedy]} Or allow more, if the card has it.`;
+		return [errorProblem(`gpu.memoryLimit.${remedy}`, 'gpu', message, values)];
+	}
+	if (limit === undefined && memory.total > MODEST) {
+		const values = { needed, card: Math.ceil(memory.total / 2 ** 30) + 1, pass, remedy };
+		const message = `This run takes ${needed} GB of GPU memory, so the card should have ${values.card} GB or more. ${REMEDIES[remedy]}`;
+		return [warningProblem(`gpu.memoryLarge.${remedy}`, 'gpu', message, values)];
+	}
+	return [];
 }
 
 /** Halves or floats, plus a header of about 100 bytes a tensor. */
 function resultBytes(model: OpenModel, recipe: Recipe): number {
 	const { modules } = networkPlan(model.checkpoint.config, recipe, 'difference');
-	const numbers = modules.reduce((sum, m) => sum + m.rank * ((m.kind === 'conv3' ? 9 : 1) * m.inFeatures + m.outFeatures) + 1, 0);
+	const numbers = modules.reduce((sum, m) => sum + (m.loha ? 2 : 1) * m.rank * ((m.kind === 'conv3' ? 9 : 1) * m.inFeatures + m.outFeatures) + 1, 0);
 	return numbers * (recipe.saving.precision === 'f16' ? 2 : 4) + modules.length * 3 * 110;
 }
 
-/** @param pictures sizes in pixels that are trained, the first one first @throws ProblemError `gpu.binding` when this GPU cannot run it */
-export function estimateRun(gpu: Gpu, model: OpenModel, recipe: Recipe, pictures: readonly { width: number; height: number }[]): RunEstimate {
+/**
+ * @param pictures sizes in pixels that are trained, the first one first
+ * @param limit bytes of the GPU the run may take; undefined: nobody said
+ * @throws ProblemError `gpu.binding` when this GPU cannot run it
+ */
+export async function estimateRun(
+	gpu: Gpu,
+	model: OpenModel,
+	recipe: Recipe,
+	pictures: readonly { width: number; height: number }[],
+	limit?: number
+): Promise<RunEstimate> {
 	const factor = latentFactor(model.checkpoint.config.vae);
 	const sizes = pictures.map(({ width, height }) => ({ height: height / factor, width: width / factor }));
-	const none = { weights: 0, activations: 0, factors: 0, optimizer: 0, staging: 0, total: 0 };
-	const trainsCopier = recipe.mode === 'difference' && recipe.copier.use === 'train';
-	const copier = trainsCopier ? passMemory(gpu, model, recipe, 'copier', sizes) : { memory: none, dispatches: 0 };
-	const difference = recipe.mode === 'difference' && recipe.copier.only ? { memory: none, dispatches: 0 } : passMemory(gpu, model, recipe, 'difference', sizes);
-	return {
-		memory: { copier: copier.memory, difference: difference.memory },
-		dispatches: Math.max(copier.dispatches, difference.dispatches),
-		fileBytes: resultBytes(model, recipe)
-	};
+	const trained: PassName[] = [];
+	if (recipe.mode === 'difference' && recipe.copier.use === 'train') trained.push('copier');
+	if (recipe.mode !== 'difference' || !recipe.copier.only) trained.push('difference');
+	const memory = { copier: NOTHING, difference: NOTHING };
+	const problems: Problem[] = [];
+	let dispatches = 0;
+	for (const pass of trained) {
+		const found = await passMemory(gpu, model, recipe, pass, sizes, limit);
+		checkBindings(gpu, found);
+		memory[pass] = found.memory;
+		dispatches = Math.max(dispatches, ...found.fit.steps.map((plan) => plan.dispatches));
+		// Once is enough: the larger pass.
+		if (found.memory.total >= Math.max(...trained.map((other) => memory[other].total))) problems.splice(0, problems.length, ...checkMemory(recipe, pass, found, limit));
+	}
+	return { memory, dispatches, fileBytes: resultBytes(model, recipe), problems };
 }

@@ -11,6 +11,7 @@
  */
 import { latentFactor } from '../diffusion/config';
 import type { TextConditioning } from '../diffusion/text';
+import { embedPrompts, type PromptText } from '../diffusion/text-input';
 import { blobSource } from '../formats/source';
 import type { Gpu } from '../gpu/gpu';
 import { loadLora, type LoadedLora } from '../lora/load';
@@ -27,6 +28,8 @@ import { covers, Slot, slotShape, type SlotContent, type SlotShape } from './plo
 import { errorProblem, ProblemError, warningProblem } from './problem';
 import { checkSample, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
+import { adaptedText, loadableModules } from './text-encoder';
+import { changesText, type AdaptedText } from '../training/text';
 
 export interface PlotWork {
 	readonly cells: readonly CellSettings[];
@@ -81,6 +84,9 @@ export class PlotSession {
 	readonly #texts = new Map<string, TextConditioning>();
 	/** By prompt, role and size; the same object for the same thing, so that a sampler writes it once. */
 	readonly #conditionings = new Map<string, Conditioning>();
+	/** What prompts are made of, for text encoders that LoRAs change. */
+	readonly #words = new Map<string, PromptText>();
+	#adapted: AdaptedText | undefined;
 	readonly #files = new Map<string, LoadedLora>();
 	readonly #merges = new Map<string, LoadedLora>();
 	#slots: Slot[] = [];
@@ -128,9 +134,10 @@ export class PlotSession {
 			};
 			for (const group of groups) {
 				const strengths = await this.#fill(group.networks);
+				const text = this.#changesText(group.networks) ? this.#adapted : undefined;
 				for (let start = 0; start < group.cells.length; start += batch) {
 					const indices = group.cells.slice(start, start + batch);
-					const latents = await this.#sample(indices, cells, strengths, control, (share) => progress(share * indices.length));
+					const latents = await this.#sample(indices, cells, { strengths, text }, control, (share) => progress(share * indices.length));
 					sampled += indices.length;
 					const size = latents.length / indices.length;
 					decoding = decoding.then(async () => {
@@ -183,6 +190,8 @@ export class PlotSession {
 	#dropProgram(): void {
 		this.#denoiser?.destroy();
 		this.#denoiser = undefined;
+		this.#adapted?.destroy();
+		this.#adapted = undefined;
 		for (const slot of this.#slots) slot.destroy();
 		this.#slots = [];
 	}
@@ -205,7 +214,7 @@ export class PlotSession {
 		for (const key of this.#files.keys()) if (!wanted.has(key)) this.#files.delete(key);
 		for (const { sha256, name, blob } of loras) {
 			if (this.#files.has(sha256)) continue;
-			const loaded = await loadLora(blobSource(blob), this.model.modules);
+			const loaded = await loadLora(blobSource(blob), loadableModules(this.model));
 			for (const { code, message, values } of loaded.warnings)
 				emit({ type: 'warning', problem: warningProblem(code, name, `${name}: ${message}`, { ...values }) });
 			this.#files.set(sha256, loaded);
@@ -227,7 +236,9 @@ export class PlotSession {
 		const { config } = this.model.checkpoint;
 		const text = this.#texts.get(words);
 		if (!text) throw new Error('A prompt was not encoded.');
-		const made = conditioningOf(config, isNegative ? negativeText(config, words, text) : text, wholePicture({ width, height }));
+		const given = conditioningOf(config, isNegative ? negativeText(config, words, text) : text, wholePicture({ width, height }));
+		// SDXL's empty negative prompt is nothing at all, whatever the encoder.
+		const made = isNegative && words === '' && config.unet.vectorDim > 0 ? given : { ...given, text: this.#words.get(words) };
 		this.#conditionings.set(key, made);
 		return made;
 	}
@@ -244,6 +255,7 @@ export class PlotSession {
 		const shape = this.#shapeFor(cells);
 		const options = this.#denoiser?.options;
 		const serves = options?.height === height && options.width === width && options.batch === items;
+		await this.#lookUp(cells, shape);
 		if (serves && this.#slots.length >= count && this.#slots.every((slot) => covers(slot.shape, shape))) return;
 		this.#dropProgram();
 		emit({ type: 'state', state: 'compiling', fraction: 0 });
@@ -259,7 +271,23 @@ export class PlotSession {
 			label: 'plot',
 			onProgress: (done, all) => emit({ type: 'state', state: 'compiling', fraction: done / all })
 		});
+		const networks = this.#slots.map(({ network }) => network);
+		this.#adapted = await adaptedText(this.gpu, this.model, 'f16', networks);
 		this.#compiled++;
+	}
+
+	/** Tokens of prompts that were not met before, where a LoRA changes the text encoder. */
+	async #lookUp(cells: readonly CellSettings[], shape: SlotShape): Promise<void> {
+		if (!changesText({ modules: [...shape.values()] })) return;
+		const prompts = [...new Set(cells.flatMap(({ prompt, negative }) => [prompt, negative]))].filter((prompt) => !this.#words.has(prompt));
+		if (prompts.length === 0) return;
+		for (const [i, words] of (await embedPrompts(this.model.checkpoint, prompts)).entries()) this.#words.set(prompts[i] ?? '', words);
+		this.#conditionings.clear();
+	}
+
+	/** A picture that no LoRA's text encoder takes part in is drawn with the frozen one, whatever else the plot draws. */
+	#changesText(networks: readonly CellNetwork[]): boolean {
+		return networks.some(({ strength, parts }) => strength !== 0 && parts.some(({ sha256 }) => changesText(this.#loraOf(sha256))));
 	}
 
 	#shapeFor(cells: readonly CellSettings[]): SlotShape {
@@ -310,21 +338,27 @@ export class PlotSession {
 	async #sample(
 		indices: readonly number[],
 		cells: readonly CellSettings[],
-		strengths: readonly number[],
+		{ strengths, text }: { strengths: readonly number[]; text: AdaptedText | undefined },
 		control: TrainingControl,
 		onProgress: (share: number) => void
 	): Promise<Float32Array> {
 		const members = indices.flatMap((index) => cells[index] ?? []);
 		const [first] = members;
 		if (!first || !this.#denoiser) throw new Error('There is nothing to sample with.');
+		const words = async (cell: CellSettings, isNegative: boolean): Promise<Conditioning> => {
+			const given = this.#conditioning(cell, isNegative);
+			return text ? text.condition(given, strengths) : given;
+		};
+		const conditional: Conditioning[] = [];
+		for (const cell of members) conditional.push(await words(cell, false));
 		return sampleLatents(this.#denoiser, {
 			...samplerFor(this.model.checkpoint.config),
 			seeds: members.map(({ seed }) => seed),
 			sampler: first.sampler,
 			steps: first.steps,
 			cfg: first.cfg,
-			conditional: members.map((cell) => this.#conditioning(cell, false)),
-			unconditional: this.#conditioning(first, true),
+			conditional,
+			unconditional: await words(first, true),
 			strengths,
 			onStep: (done, steps) => {
 				continueUnlessStopped(control);

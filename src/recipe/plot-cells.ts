@@ -15,7 +15,7 @@ import { blockWeights } from './plot-blocks';
 import type { SamplerKind } from './recipe';
 
 /** Raise it when the same settings draw other pictures than before. */
-const DRAWING = 1;
+const DRAWING = 2;
 
 export interface CellPart {
 	sha256: string;
