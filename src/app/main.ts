@@ -8,4 +8,5 @@ const target = document.getElementById('app');
 if (!target) throw new Error('index.html has no #app');
 
 trainer.use(async () => (await import('../service/client')).createWorkerClient());
+trainer.at.helper.use(async () => (await import('./helper/connection.svelte')).helper.client());
 mount(App, { target });

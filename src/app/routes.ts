@@ -2,7 +2,7 @@
  * Rooms by hash: `#train`, `#library`, `#settings`; `#plot?lora=ID` gives a room parameters; `#r=…` is a recipe link and opens Train with it.
  * Hash routing needs no server rewrite, so the same files work from a folder, a static host and the local helper. Unknown hashes lead to Train.
  */
-export const ROOMS = ['train', 'queue', 'plot', 'merge', 'library', 'settings'] as const;
+export const ROOMS = ['train', 'queue', 'plot', 'merge', 'library', 'helper', 'settings'] as const;
 export type Room = (typeof ROOMS)[number];
 
 /** `recipe`: the link's payload as written, to be decoded by `recipe/link`. */

@@ -40,15 +40,22 @@ export interface JobProgress {
 export interface JobInput {
 	/** `bundled` or the key of a remembered file. */
 	model: { kind: 'bundled'; name: string } | { kind: 'file'; name: string; key: string };
+	/** Where it is to run; absent: here, in the page (or the process) that has the queue. */
+	where?: JobPlace | 'automatic';
 	/** The rest of the request, with every picture and file replaced by a reference to its content (`storage/queue-content.ts`). */
 	content: unknown;
 }
+
+/** `helper`: on the native helper of this computer, which goes on when the page is closed. */
+export type JobPlace = 'here' | 'helper';
 
 export interface Job {
 	id: string;
 	recipe: Recipe;
 	input: JobInput;
 	state: JobState;
+	/** Where it was started last, and where its snapshots are; absent: here. */
+	place?: JobPlace;
 	/** Milliseconds since the epoch. */
 	added: number;
 	started: number | null;
@@ -90,6 +97,8 @@ export type QueueAction =
 	| { type: 'progress'; id: string; progress: JobProgress }
 	| { type: 'snapshot'; id: string; pass: PassName; step: number }
 	| { type: 'file'; id: string; name: string }
+	/** Where it runs (or will go on), and the model as it is known there. */
+	| { type: 'placed'; id: string; place: JobPlace; input?: JobInput }
 	| { type: 'ended'; id: string; outcome: JobOutcome; time: number }
 	/** Runs again from the beginning (no snapshot), or from its snapshot. */
 	| { type: 'retry'; id: string };
@@ -105,9 +114,9 @@ export type JobOutcome =
 export const EMPTY_QUEUE: Queue = { version: 1, jobs: [], going: false };
 
 /** Problems of the machine rather than of the job: the same job may well succeed the next time. */
-const RECOVERABLE = /^(gpu\.(lost|memory)|trainer\.died)$/;
+const RECOVERABLE = /^(gpu\.(lost|memory)|trainer\.died|helper\.interrupted)$/;
 /** A run that ended for these goes on from its snapshot when it is tried again by hand. */
-const RESUMABLE = /^(gpu\.|trainer\.|storage\.)/;
+const RESUMABLE = /^(gpu\.|trainer\.|storage\.|helper\.)/;
 
 const FINISHED: readonly JobState[] = ['done', 'stopped', 'failed'];
 const STARTABLE: readonly JobState[] = ['waiting', 'paused', 'interrupted'];
@@ -241,6 +250,8 @@ export function reduceQueue(queue: Queue, action: QueueAction): Queue {
 			return change(queue, action.id, (job) => (job.state === 'running' ? { ...job, snapshot: { pass: action.pass, step: action.step } } : job));
 		case 'file':
 			return change(queue, action.id, (job) => (job.files.includes(action.name) ? job : { ...job, files: [...job.files, action.name] }));
+		case 'placed':
+			return change(queue, action.id, (job) => ({ ...job, place: action.place, input: action.input ?? job.input }));
 		case 'ended':
 			return change(queue, action.id, (job) => (job.state === 'running' ? ended(job, action.outcome, action.time) : job));
 		case 'retry':

@@ -8,6 +8,9 @@ import type { QueueStore } from '../../storage/queue';
 import { handleOf } from './handles';
 import { MINI } from '../train/trainer.svelte';
 
+/** Before the id of a model that lies on the helper. */
+const ON_HELPER = 'helper ';
+
 /** Files chosen in this visit. */
 const sources = new Map<string, ModelSource>();
 
@@ -26,9 +29,8 @@ function keyOf(name: string, blob: Blob): string {
 export async function modelReference(source: ModelSource, store: QueueStore | null): Promise<JobInput['model']> {
 	if (source.kind === 'bundled') return { kind: 'bundled', name: source.id };
 	if (source.kind === 'named') {
-		const key = `helper ${source.id}`;
-		sources.set(key, source);
-		return { kind: 'file', name: source.id, key };
+		// The id is all there is to remember: the helper finds the file by it.
+		return { kind: 'file', name: source.id, key: ON_HELPER + source.id };
 	}
 	const key = keyOf(source.name, source.blob);
 	sources.set(key, source);
@@ -44,6 +46,7 @@ function problem(code: string, name: string, message: string): Problem {
 /** The file to open, or what the user has to do first. */
 export async function resolveModel(model: JobInput['model'], store: QueueStore | null): Promise<{ source: ModelSource } | { problem: Problem }> {
 	if (model.kind === 'bundled') return { source: MINI };
+	if (model.key.startsWith(ON_HELPER)) return { source: { kind: 'named', id: model.key.slice(ON_HELPER.length) } };
 	const known = sources.get(model.key);
 	if (known) return { source: known };
 	const handle = await store?.models.get(model.key).catch(() => undefined);

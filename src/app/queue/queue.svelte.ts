@@ -13,13 +13,16 @@ import {
 	type JobEnd,
 	type JobInput,
 	type JobOutcome,
+	type JobPlace,
 	type JobReport,
 	type Queue
 } from '../../service/queue';
-import type { Problem, TrainRequest } from '../../service/protocol';
+import type { RunSummary } from '../../service/helper-protocol';
+import type { ModelSource, Problem, TrainRequest } from '../../service/protocol';
 import type { Recipe } from '../../recipe/recipe';
 import type { QueueStore } from '../../storage/queue';
 import type { SnapshotStore } from '../../storage/snapshots/snapshots';
+import { pairing } from '../helper/pairing.svelte';
 import { newId } from '../id';
 import { run } from '../run/run.svelte';
 import { trainedShare } from '../run/view';
@@ -58,6 +61,8 @@ class AppQueue {
 	#snapshots: SnapshotStore | null = null;
 	/** Who waits to hear whether a job was accepted. */
 	readonly #starting = new Map<string, (problem: Problem | null) => void>();
+	/** Runs that went on on the helper while this page was away, by job. */
+	readonly #away = new Map<string, RunSummary>();
 
 	get running(): Job | undefined {
 		return runningJob(this.queue);
@@ -111,9 +116,11 @@ class AppQueue {
 
 	async #input(content: Content): Promise<JobInput> {
 		const model = await modelReference(trainer.source, this.#store);
-		if (!this.#store) return { model, content };
+		const { wish } = pairing;
+		const where = wish === 'here' ? {} : { where: wish };
+		if (!this.#store) return { model, ...where, content };
 		const { deflateContent } = await import('../../storage/queue-content');
-		return { model, content: await deflateContent(content, this.#store.content) };
+		return { model, ...where, content: await deflateContent(content, this.#store.content) };
 	}
 
 	/** Adds a job behind the others. Errors: `StorageError` when its pictures cannot be kept. */
@@ -216,13 +223,16 @@ class AppQueue {
 	async #attempt(job: Job, report: (report: JobReport) => void): Promise<JobOutcome> {
 		const resolved = await resolveModel(job.input.model, this.#store);
 		if ('problem' in resolved) return { kind: 'blocked', problem: resolved.problem };
-		if (trainer.source !== resolved.source) await trainer.choose(resolved.source);
-		const model = await trainer.openModel();
-		if (!model) return { kind: 'failed', problem: trainer.modelProblem ?? trainer.problem ?? toProblem(new Error('no model'), 'model') };
-		const request: TrainRequest = { ...(await this.content(job)), recipe: job.recipe, modelId: model.modelId };
+		const content = await this.content(job);
+		const away = this.#away.get(job.id);
+		this.#away.delete(job.id);
+		const placed = away ? null : await this.#place(job, resolved.source);
+		if (placed && 'kind' in placed) return placed;
 		const stop = this.#follow(job, report);
 		try {
-			const refused = await run.start(request, { job: job.id, resume: job.attempts > 1 });
+			const refused = placed
+				? await run.start({ ...content, recipe: job.recipe, modelId: placed.modelId }, { job: job.id, resume: job.attempts > 1 }, placed.place)
+				: await run.follow(away?.run ?? '', { ...content, recipe: job.recipe }, job.id, away?.started ?? Date.now());
 			if (refused) return { kind: 'failed', problem: refused };
 			this.#accept(job, null);
 			const view = await run.ended();
@@ -235,6 +245,93 @@ class AppQueue {
 			return { kind: view.outcome === 'done' ? 'done' : 'stopped' };
 		} finally {
 			stop();
+		}
+	}
+
+	/** Where a job runs, with its model open there; or why it cannot start. */
+	async #place(job: Job, wanted: ModelSource): Promise<{ place: JobPlace; modelId: string } | JobOutcome> {
+		let place: JobPlace = 'here';
+		let source = wanted;
+		if (job.place === 'helper' || job.input.where || wanted.kind === 'named') {
+			const jobs = await import('../helper/jobs');
+			place = jobs.placeOf(job, wanted);
+			const there = place === 'helper' ? jobs.sourceThere(wanted) : { source };
+			if ('problem' in there) return { kind: 'blocked', problem: there.problem };
+			source = there.source;
+		}
+		const at = trainer.at[place];
+		const same = at.source === source || (source.kind !== 'file' && at.source.kind === source.kind && at.source.id === source.id);
+		if (!same) await at.choose(source);
+		const model = await at.openModel();
+		this.#runner?.dispatch({ type: 'placed', id: job.id, place });
+		if (model) return { place, modelId: model.modelId };
+		const problem = at.modelProblem ?? at.problem ?? toProblem(new Error('no model'), 'model');
+		// A helper that is not there may be started later; the job waits for that.
+		return { kind: /^(helper|pairing)\./.test(problem.code) ? 'blocked' : 'failed', problem };
+	}
+
+	/** The job that ran on the helper when this page was closed went on there: shows it, and brings what it made. */
+	async takeUp(): Promise<void> {
+		const runner = await this.#opened();
+		for (const job of this.queue.jobs) {
+			if (job.place !== 'helper' || job.state !== 'interrupted' || this.running) continue;
+			const { runOf } = await import('../helper/jobs');
+			const found = await runOf(job.id);
+			if (!found || this.running) continue;
+			this.#away.set(job.id, found);
+			this.#startFirst(runner, job.id);
+			this.offered = this.queue.jobs.some(({ state }) => state === 'interrupted' || state === 'paused');
+			return;
+		}
+	}
+
+	/** Runs this job next; what waits starts only if the queue was going. */
+	#startFirst(runner: QueueRunner, id: string): void {
+		const { going, jobs } = runner.queue;
+		runner.dispatch({
+			type: 'move',
+			id,
+			to: Math.max(
+				0,
+				jobs.findIndex(({ state }) => state === 'waiting' || state === 'paused' || state === 'interrupted')
+			)
+		});
+		runner.dispatch({ type: 'go' });
+		if (!going) runner.dispatch({ type: 'hold' });
+	}
+
+	/** Moves a job to the other place, under way or not: it pauses, its snapshot is carried over, it goes on there. Returns what kept it from moving. */
+	async handOver(id: string, to: JobPlace): Promise<Problem | null> {
+		const runner = await this.#opened();
+		const find = (): Job | undefined => runner.queue.jobs.find((job) => job.id === id);
+		const job = find();
+		if (!job) return null;
+		const from = job.place ?? 'here';
+		try {
+			const { carrySnapshot, modelAt } = await import('../helper/jobs');
+			const resolved = await resolveModel(job.input.model, this.#store);
+			if ('problem' in resolved) return resolved.problem;
+			const there = modelAt(to, resolved.source);
+			if ('problem' in there) return there.problem;
+			if (!(await trainer.at[to].hello())) return trainer.at[to].problem;
+			const model = there.model ?? (await modelReference(there.source, this.#store));
+			const { going } = runner.queue;
+			const running = job.state === 'running';
+			if (running) {
+				await runner.end('pause', true);
+				await runner.idle();
+			}
+			await carrySnapshot(id, from, to);
+			const now = find();
+			if (!now) return null;
+			runner.dispatch({ type: 'placed', id, place: to, input: { ...now.input, model, where: to } });
+			if (running && now.state === 'paused') {
+				this.#startFirst(runner, id);
+				if (going) runner.dispatch({ type: 'go' });
+			}
+			return null;
+		} catch (error) {
+			return toProblem(error, 'queue');
 		}
 	}
 
@@ -259,6 +356,7 @@ class AppQueue {
 			this.#snapshots = snapshotStore(await opfsSlots());
 		}
 		await this.#snapshots.remove(job.id);
+		if (job.place === 'helper') await trainer.at.helper.request({ type: 'dropSnapshot', job: job.id }).catch(() => undefined);
 	}
 
 	/** Its snapshot, and pictures that no other job needs. */

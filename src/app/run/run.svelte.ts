@@ -1,13 +1,13 @@
 /**
  * The one run of this tab: starts it, gathers its events a frame at a time, keeps every file in the library the moment it arrives,
- * holds the screen awake. The view itself is a pure function of the events (`view.ts`).
+ * holds the screen awake (a run on the helper needs neither page nor screen). The view itself is a pure function of the events (`view.ts`).
  */
 import { PROTOCOL_VERSION, type EventMessage, type Keep, type Picture, type Problem, type TrainRequest } from '../../service/protocol';
 import { newId } from '../id';
 import { keepFile, keepPreviews } from '../library/keep';
 import { preferences } from '../settings/preferences.svelte';
 import { rememberSpeed } from '../train/speed';
-import { trainer, toProblem } from '../train/trainer.svelte';
+import { trainer, toProblem, type Place } from '../train/trainer.svelte';
 import { advance, startView, type RunView } from './view';
 
 /** A run silent for so long is asked whether its trainer still lives; one that is only slow answers. */
@@ -27,6 +27,8 @@ class Run {
 	/** Why a file could not be kept in the library. */
 	keepProblem = $state.raw<Problem | null>(null);
 	kept = $state(0);
+	/** Where it goes on. On the helper it needs no page. */
+	place = $state<Place>('here');
 
 	#queue: EventMessage[] = [];
 	#scheduled = false;
@@ -55,20 +57,11 @@ class Run {
 	}
 
 	/** Returns the problem that kept it from starting, or null. */
-	async start(request: TrainRequest, keep?: Keep): Promise<Problem | null> {
+	async start(request: TrainRequest, keep?: Keep, place: Place = trainer.place): Promise<Problem | null> {
 		const id = newId();
-		const { recipe, original, target } = request;
-		this.#job = keep?.job ?? null;
-		this.#resumed = false;
-		this.#ended = new Promise((resolve) => (this.#tellEnded = resolve));
-		this.view = startView(id, recipe, Date.now());
-		this.original = original ?? null;
-		this.target = target ?? null;
-		this.stopping = false;
-		this.keepProblem = null;
-		this.kept = 0;
+		this.#begin(id, request, keep?.job ?? null, place);
 		try {
-			await trainer.request({ type: 'train', run: id, request, ...(keep ? { keep } : {}) });
+			await this.#trainer.request({ type: 'train', run: id, request, ...(keep ? { keep } : {}) });
 			void this.#stayAwake();
 			this.#listen();
 			return null;
@@ -76,6 +69,47 @@ class Run {
 			this.view = null;
 			return toProblem(error, 'train');
 		}
+	}
+
+	/**
+	 * Takes up a run that goes on (or has ended) on the helper: all its events come again, and files that are in the library already are not kept twice.
+	 * Returns the problem that kept it from being followed, or null.
+	 */
+	async follow(id: string, request: Pick<TrainRequest, 'recipe' | 'original' | 'target'>, job: string | null, started: number): Promise<Problem | null> {
+		this.#begin(id, request, job, 'helper', started);
+		this.#resumed = true;
+		try {
+			await this.#trainer.request({ type: 'follow', run: id, after: -1 });
+			void this.#stayAwake();
+			this.#listen();
+			return null;
+		} catch (error) {
+			this.view = null;
+			return toProblem(error, 'train');
+		}
+	}
+
+	get #trainer() {
+		return trainer.at[this.place];
+	}
+
+	#begin(
+		id: string,
+		{ recipe, original, target }: Pick<TrainRequest, 'recipe' | 'original' | 'target'>,
+		job: string | null,
+		place: Place,
+		started = Date.now()
+	): void {
+		this.#job = job;
+		this.#resumed = false;
+		this.#ended = new Promise((resolve) => (this.#tellEnded = resolve));
+		this.view = startView(id, recipe, started);
+		this.place = place;
+		this.original = original ?? null;
+		this.target = target ?? null;
+		this.stopping = false;
+		this.keepProblem = null;
+		this.kept = 0;
 	}
 
 	/** The view when the current run has ended and everything it made is in the library (or `keepProblem` says why not). */
@@ -88,7 +122,7 @@ class Run {
 		if (!this.view || this.stopping) return;
 		this.stopping = true;
 		try {
-			await trainer.request({ type: 'stop', run: this.view.id, save, pause });
+			await this.#trainer.request({ type: 'stop', run: this.view.id, save, pause });
 		} catch (error) {
 			this.stopping = false;
 			this.view = { ...this.view, warnings: [...this.view.warnings, toProblem(error, 'stop')] };
@@ -121,7 +155,7 @@ class Run {
 		const { view } = this;
 		if (!view || view.outcome) return;
 		this.#watch = setTimeout(() => {
-			trainer.request({ type: 'hello', version: PROTOCOL_VERSION }).then(
+			this.#trainer.request({ type: 'hello', version: PROTOCOL_VERSION }).then(
 				() => this.#listen(),
 				(error: unknown) =>
 					this.#receive({ run: view.id, seq: -1, time: Date.now(), event: { type: 'ended', outcome: 'failed', problem: toProblem(error, 'trainer') } })
@@ -160,7 +194,7 @@ class Run {
 			this.#flush();
 			const { view } = this;
 			if (!view) return;
-			rememberSpeed(view);
+			rememberSpeed(view, this.place);
 			await keepPreviews(this.#job ?? view.id, view.strip).catch((error: unknown) => {
 				this.keepProblem ??= toProblem(error, 'previews');
 			});
@@ -171,14 +205,14 @@ class Run {
 	/** The page is hidden or put to sleep and may not come back: what was learned so far is kept. */
 	#leaving(): void {
 		const { view } = this;
-		if (!this.active || !view || !this.#job || Date.now() - this.#lastSnapshot < LEAVING_MS) return;
+		if (!this.active || !view || !this.#job || this.place !== 'here' || Date.now() - this.#lastSnapshot < LEAVING_MS) return;
 		this.#lastSnapshot = Date.now();
-		void trainer.request({ type: 'snapshot', run: view.id }).catch(() => undefined);
+		void this.#trainer.request({ type: 'snapshot', run: view.id }).catch(() => undefined);
 	}
 
 	/** The lock falls when the tab is hidden and is taken again when it is seen. Refused (battery saver): training goes on all the same. */
 	async #stayAwake(): Promise<void> {
-		if (!preferences.keepAwake || !this.active || document.hidden || !('wakeLock' in navigator)) return;
+		if (!preferences.keepAwake || !this.active || this.place !== 'here' || document.hidden || !('wakeLock' in navigator)) return;
 		this.#lock = await navigator.wakeLock.request('screen').catch(() => null);
 	}
 }

@@ -1,6 +1,8 @@
 /**
- * The app's side of the trainer: connects once, says what adapter answered, keeps the one open model. The trainer itself (a worker with
- * the engine) is created on the first sign of use, so that a visit that only looks around loads none of it.
+ * The app's side of its trainers: connects once, says what adapter answered, keeps the one open model. A trainer (here: a worker with the engine; on the helper: a
+ * connection) is created on the first sign of use, so that a visit that only looks around loads none of it.
+ *
+ * There is one in each place. `trainer` is the one in the place that is chosen now: plans, plots, merges and new runs go there; a run that is under way keeps to its own.
  */
 import {
 	PROTOCOL_VERSION,
@@ -16,6 +18,9 @@ import {
 import { appFile } from '../files';
 import { newId } from '../id';
 
+/** No client is left behind these: the next request makes one. */
+const GONE = /^(trainer\.died|helper\.(unreachable|closed|strange|unpaired)|pairing\.)/;
+
 type Status = 'idle' | 'connecting' | 'ready' | 'failed';
 
 export const MINI: ModelSource = { kind: 'bundled', id: 'mini', url: appFile('models/mini.safetensors') };
@@ -27,7 +32,11 @@ export function toProblem(error: unknown, where: string): Problem {
 	return { level: 'error', code: 'internal', where, values: { detail }, message: detail };
 }
 
-class Trainer {
+/** In this tab, or on the native helper of this computer. */
+export type Place = 'here' | 'helper';
+export const PLACES = ['here', 'helper'] as const satisfies readonly Place[];
+
+export class TrainerAt {
 	#make: (() => Promise<TrainerClient>) | null = null;
 	#client: Promise<TrainerClient> | null = null;
 	#hello: Promise<boolean> | null = null;
@@ -63,19 +72,27 @@ class Trainer {
 		try {
 			return await (await this.#connect()).request(request);
 		} catch (error) {
-			if (toProblem(error, 'trainer').code === 'trainer.died') this.#forget();
+			if (GONE.test(toProblem(error, 'trainer').code)) this.forget();
 			throw error;
 		}
 	}
 
-	/** The worker is gone, its GPU and model with it: the next request makes a new one. */
-	#forget(): void {
+	/** The worker (or the connection) is gone, its GPU and model with it: the next request makes a new one. */
+	forget(): void {
 		this.#client = null;
 		this.#hello = null;
 		this.#opening = null;
 		this.status = 'idle';
 		this.adapter = null;
 		this.model = null;
+	}
+
+	/** Another start of the same helper: no model is open there any more. */
+	renew(): void {
+		this.#hello = null;
+		this.#opening = null;
+		this.model = null;
+		void this.hello();
 	}
 
 	subscribe(listener: (message: EventMessage) => void): () => void {
@@ -154,6 +171,70 @@ class Trainer {
 			stop();
 			if (this.source === source) this.opening = null;
 		}
+	}
+}
+
+/** The trainer in the chosen place. */
+class Trainer {
+	readonly at: Readonly<Record<Place, TrainerAt>> = { here: new TrainerAt(), helper: new TrainerAt() };
+	place = $state<Place>('here');
+	/** The model that was chosen last, wherever it lies. */
+	wanted = $state.raw<ModelSource>(MINI);
+	/** The same model as another place knows it; null: it cannot be had there. The helper's connection knows better. */
+	translate: (source: ModelSource, place: Place) => ModelSource | null = (source) => source;
+
+	get chosen(): TrainerAt {
+		return this.at[this.place];
+	}
+	get status(): Status {
+		return this.chosen.status;
+	}
+	get adapter(): AdapterSummary | null {
+		return this.chosen.adapter;
+	}
+	get problem(): Problem | null {
+		return this.chosen.problem;
+	}
+	get source(): ModelSource {
+		return this.chosen.source;
+	}
+	get model(): ModelInfo | null {
+		return this.chosen.model;
+	}
+	get modelProblem(): Problem | null {
+		return this.chosen.modelProblem;
+	}
+	get opening(): TrainerAt['opening'] {
+		return this.chosen.opening;
+	}
+
+	/** How to make the client of this tab. */
+	use(make: () => Promise<TrainerClient>): void {
+		this.at.here.use(make);
+	}
+
+	request<R extends Request>(request: R): Promise<ReplyOf[R['type']]> {
+		return this.chosen.request(request);
+	}
+
+	/** Events of both places; runs have ids of their own. */
+	subscribe(listener: (message: EventMessage) => void): () => void {
+		const stops = PLACES.map((place) => this.at[place].subscribe(listener));
+		return () => stops.forEach((stop) => stop());
+	}
+
+	hello(again = false): Promise<boolean> {
+		return this.chosen.hello(again);
+	}
+
+	choose(source: ModelSource): Promise<void> {
+		this.wanted = source;
+		if (source.kind === 'named') this.place = 'helper';
+		return this.chosen.choose(this.translate(source, this.place) ?? source);
+	}
+
+	openModel(): Promise<ModelInfo | null> {
+		return this.chosen.openModel();
 	}
 }
 

@@ -2,7 +2,7 @@
 export const shell = {
 	name: 'Utsushi',
 	skip: 'Skip to content',
-	rooms: { train: 'Train', queue: 'Queue', plot: 'Plot', merge: 'Merge', library: 'Library', settings: 'Settings' },
+	rooms: { train: 'Train', queue: 'Queue', plot: 'Plot', merge: 'Merge', library: 'Library', helper: 'Helper', settings: 'Settings' },
 	navigation: 'Rooms',
 	switchLanguage: '日本語',
 	switchLanguageLabel: '日本語に切り替える',

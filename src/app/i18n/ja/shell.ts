@@ -4,7 +4,7 @@ import type { en } from '../en/index';
 export const shell: (typeof en)['shell'] = {
 	name: 'Utsushi',
 	skip: '本文へ移動',
-	rooms: { train: '学習', queue: 'キュー', plot: 'プロット', merge: 'マージ', library: 'ライブラリ', settings: '設定' },
+	rooms: { train: '学習', queue: 'キュー', plot: 'プロット', merge: 'マージ', library: 'ライブラリ', helper: 'ヘルパー', settings: '設定' },
 	navigation: '部屋',
 	switchLanguage: 'English',
 	switchLanguageLabel: 'Switch to English',
