@@ -36,7 +36,7 @@ export function toProblem(error: unknown, where: string): Problem {
 export type Place = 'here' | 'helper';
 export const PLACES = ['here', 'helper'] as const satisfies readonly Place[];
 
-export class TrainerAt {
+class TrainerAt {
 	#make: (() => Promise<TrainerClient>) | null = null;
 	#client: Promise<TrainerClient> | null = null;
 	#hello: Promise<boolean> | null = null;
