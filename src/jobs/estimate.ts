@@ -64,12 +64,12 @@ function checkMemory(recipe: Recipe, pass: PassName, { memory, fit }: PassMemory
 	if (limit !== undefined && !fit.fits) {
 		const values = { needed, limit: gigabytes(limit), pass, remedy };
 		const message = `This run needs at least ${needed} GB of GPU memory, and ${values.limit} GB are allowed in the settings. ${REMEDIES[remedy]} Or allow more, if the card has it.`;
-		return [errorProblem(`gpu.memoryLimit.${remedy}`, 'gpu', message, values)];
+		return [errorProblem('gpu.memoryLimit', 'gpu', message, values)];
 	}
 	if (limit === undefined && memory.total > MODEST) {
 		const values = { needed, card: Math.ceil(memory.total / 2 ** 30) + 1, pass, remedy };
 		const message = `This run takes ${needed} GB of GPU memory, so the card should have ${values.card} GB or more. ${REMEDIES[remedy]}`;
-		return [warningProblem(`gpu.memoryLarge.${remedy}`, 'gpu', message, values)];
+		return [warningProblem('gpu.memoryLarge', 'gpu', message, values)];
 	}
 	return [];
 }
@@ -107,7 +107,8 @@ export async function estimateRun(
 		memory[pass] = found.memory;
 		dispatches = Math.max(dispatches, ...found.fit.steps.map((plan) => plan.dispatches));
 		// Once is enough: the larger pass.
-		if (found.memory.total >= Math.max(...trained.map((other) => memory[other].total))) problems.splice(0, problems.length, ...checkMemory(recipe, pass, found, limit));
+		if (found.memory.total >= Math.max(...trained.map((other) => memory[other].total)))
+			problems.splice(0, problems.length, ...checkMemory(recipe, pass, found, limit));
 	}
 	return { memory, dispatches, fileBytes: resultBytes(model, recipe), problems };
 }

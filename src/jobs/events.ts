@@ -16,6 +16,8 @@ export interface MemoryEstimate {
 	optimizer: number;
 	staging: number;
 	total: number;
+	/** Share of the work that is done twice to save memory; absent: none. */
+	again?: number;
 }
 
 export type TrainState = 'preparing' | 'encoding' | 'compiling' | 'training' | 'sampling' | 'saving' | 'done' | 'stopped' | 'failed';

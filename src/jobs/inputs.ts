@@ -34,6 +34,8 @@ export interface RunInput {
 	copier?: ArrayBuffer | undefined;
 	/** The LoRA to go on from, where the recipe names one. */
 	start?: ArrayBuffer | undefined;
+	/** Bytes of the GPU the run may take; absent: as `training/fit.ts` chooses. Changes no result. */
+	gpuMemory?: number | undefined;
 }
 
 const usesPair = ({ mode }: Recipe): boolean => mode === 'difference' || mode === 'addift';

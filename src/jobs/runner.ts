@@ -33,6 +33,8 @@ export interface RunEnvironment {
 	emit(event: RunEvent): void;
 	/** Where the run is kept on the way; absent: nowhere. */
 	snapshots?: SnapshotRequest | undefined;
+	/** Bytes of the GPU the run may take; absent: see `training/fit.ts`. */
+	gpuMemory?: number | undefined;
 }
 
 /** What is known to be wrong (or surprising) before anything is spent. */
@@ -196,7 +198,8 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 			control,
 			emit,
 			version,
-			memory
+			memory,
+			gpuMemory: environment.gpuMemory
 		}).finally(() => decoder.close());
 		// A stop wants an end, not a strip; what is there has been saved.
 		if (trained.network && control.request === null && recipe.preview.seeds.length > 0) {

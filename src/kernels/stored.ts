@@ -5,10 +5,10 @@
 import type { Graph, Op, Value } from '../graph/ir';
 import { mapValues, readsOf } from '../graph/operands';
 import { GraphError, show } from '../graph/shape';
-import type { WeightStore } from './weights';
+import type { StoredTensor } from './weights';
 
 /** The same graph where nothing is in int8. @throws GraphError when a matrix in int8 is read by anything that cannot */
-export function asStored(graph: Graph, weights: WeightStore): Graph {
+export function asStored(graph: Graph, weights: { get(name: string): Pick<StoredTensor, 'dtype'> | undefined }): Graph {
 	const twins = new Map<Value, Value>();
 	for (const value of graph.values) {
 		if (value.kind === 'constant' && weights.get(value.name)?.dtype === 'i8') twins.set(value, { ...value, dtype: 'i8' });

@@ -166,11 +166,19 @@ class Host implements TrainerHost {
 		if (problems.some(({ level }) => level === 'error')) return { problems, ...nothing };
 		const gpu = await this.#openGpu();
 		try {
-			return { problems, ...estimateRun(gpu, model, request.recipe, trainingSizes(request)) };
+			const found = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory);
+			return { ...found, problems: [...problems, ...found.problems] };
 		} catch (error) {
 			if (!(error instanceof ProblemError)) throw error;
 			return { problems: [...problems, error.problem], ...nothing };
 		}
+	}
+
+	/** What this GPU cannot run, or what needs more than it may take. */
+	async #refuseTooLarge(gpu: Gpu, model: OpenModel, request: TrainRequest): Promise<void> {
+		const { problems } = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory);
+		const error = problems.find(({ level }) => level === 'error');
+		if (error) throw new ServiceError(error);
 	}
 
 	async #train(run: RunId, given: TrainRequest, keep: Keep | undefined): Promise<null> {
@@ -180,11 +188,19 @@ class Host implements TrainerHost {
 		if (error) throw new ServiceError(error);
 		const gpu = await this.#openGpu();
 		await this.#releasePlots();
-		estimateRun(gpu, model, request.recipe, trainingSizes(request)); // refuses what this GPU cannot run
+		await this.#refuseTooLarge(gpu, model, request);
 		const snapshots = await keepRun(this.platform, keep);
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
-		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit, snapshots };
+		const environment = {
+			gpu,
+			model,
+			openConditioner: () => this.platform.openConditioner(model),
+			control: active.control,
+			emit: active.emit,
+			snapshots,
+			gpuMemory: request.gpuMemory
+		};
 		void this.#unlessLost(gpu, runRecipe(request, environment)).then(
 			(outcome) => this.#end(active, outcome),
 			(cause: unknown) => this.#end(active, 'failed', asProblem(cause, 'run'))
@@ -244,7 +260,7 @@ class Host implements TrainerHost {
 		if (error) throw new ServiceError(error);
 		const [gpu, { findRate }] = await Promise.all([this.#openGpu(), import('../jobs/finder')]);
 		await this.#releasePlots();
-		estimateRun(gpu, model, request.recipe, trainingSizes(request)); // refuses what this GPU cannot run
+		await this.#refuseTooLarge(gpu, model, request);
 		const active = this.#runs.begin(run, 'train');
 		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
 		try {

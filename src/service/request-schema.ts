@@ -37,7 +37,8 @@ const train = v.object({
 	mask: v.optional(picture),
 	pictures: v.optional(v.pipe(v.array(v.object({ name: text(1000), picture, text: v.optional(text(10_000)) })), v.maxLength(MAX_PICTURES))),
 	copier: v.optional(buffer),
-	start: v.optional(buffer)
+	start: v.optional(buffer),
+	gpuMemory: v.optional(int(1, 2 ** 48))
 });
 
 const side = v.pipe(int(8, 4096), v.multipleOf(8));

@@ -7,14 +7,16 @@ import type { Network } from './network';
 import type { ProbeSource } from './objective';
 import { baseAt, mean, noisedAt, probeBands, probeLosses, probePoints, targetsAt } from './probe';
 import type { ProbePoints } from './probe';
-import { Denoiser, sampleLatents } from './sample';
+import { buildForward, Denoiser, sampleLatents } from './sample';
 import type { Conditioning } from './sample';
 import { rateSpent } from './schedule-spent';
-import { AdaptedText } from './text';
+import { AdaptedText, buildTextForward } from './text';
 import { judge, shouldEnd } from './verdict';
 import type { ProbeReading, VerdictFrame } from './verdict';
 import type { Gpu } from '../gpu/gpu';
 import type { TextConfig, UnetConfig } from '../diffusion/config';
+import type { Graph } from '../graph/ir';
+import type { Arenas } from '../kernels/arenas';
 import type { WeightStore } from '../kernels/weights';
 import type { PassSettings, PreviewSettings } from '../recipe/recipe';
 
@@ -47,8 +49,21 @@ export interface ObserverOptions {
 	readonly network: Network;
 	readonly probeEvery: number;
 	readonly preview: PreviewOptions | undefined;
+	/** Memory shared with the pass's steps; absent: its own. */
+	readonly arenas?: Arenas | undefined;
 	readonly control: TrainingControl;
 	readonly emit: (event: TrainingEvent) => void;
+}
+
+/** The forward passes an observer runs, for planning. */
+export function observerGraphs(
+	options: Pick<ObserverOptions, 'config' | 'text' | 'source' | 'weights' | 'frozen' | 'network' | 'probeEvery' | 'preview'>
+): Graph[] {
+	const { config, text, source, weights, frozen, network } = options;
+	if (!needsObserver(options.probeEvery, options.preview?.settings.every ?? 0)) return [];
+	const networks = [...frozen, network];
+	const picture = buildForward(config, { height: source.height, width: source.width, storage: weights.storage }, OBSERVER_BATCH, networks).graph;
+	return text ? [picture, buildTextForward(text, weights.storage, networks).graph] : [picture];
 }
 
 /** Whether a pass with these settings needs the forward program at all. */
@@ -93,11 +108,20 @@ export class Observer {
 		const points = probePoints({ height, width, channels: config.inChannels }, settings);
 		const needed = needsObserver(options.probeEvery, options.preview?.settings.every ?? 0);
 		const denoiser = needed
-			? await Denoiser.create(gpu, { config, weights, networks: [...frozen, network], height, width, batch: OBSERVER_BATCH, label: `${options.pass} observer` })
+			? await Denoiser.create(gpu, {
+					config,
+					weights,
+					networks: [...frozen, network],
+					height,
+					width,
+					batch: OBSERVER_BATCH,
+					label: `${options.pass} observer`,
+					arenas: options.arenas
+				})
 			: undefined;
 		const { text: configs } = options;
 		try {
-			const text = needed && configs ? await AdaptedText.create(gpu, { weights, configs, networks: [...frozen, network] }) : undefined;
+			const text = needed && configs ? await AdaptedText.create(gpu, { weights, configs, networks: [...frozen, network], arenas: options.arenas }) : undefined;
 			return new Observer(options, denoiser, text, points);
 		} catch (error) {
 			denoiser?.destroy();

@@ -13,7 +13,6 @@
 import type { TextConfig, UnetConfig } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import { createOptimizer } from '../kernels/optimizer';
-import { compile } from '../kernels/program';
 import type { Program } from '../kernels/program';
 import type { WeightStore } from '../kernels/weights';
 import type { Factors } from '../lora/init';
@@ -27,11 +26,12 @@ import { LossScaler } from './loss-scale';
 import { freshNetwork, readNetwork } from './network';
 import type { Network, NetworkPlan } from './network';
 import type { Objective } from './objective';
-import { Observer } from './observer';
+import { Observer, observerGraphs } from './observer';
 import type { PreviewOptions, ProbeState } from './observer';
 import { capturePass, restorePass } from './pass-state';
 import type { PassState } from './pass-state';
 import { Rates } from './plateau';
+import { openPrograms } from './programs';
 import type { PassLength } from './progress';
 import { SnapshotKeeper } from './snapshots';
 import type { SnapshotSink } from './snapshots';
@@ -46,6 +46,8 @@ export interface PassOptions {
 	readonly settings: PassSettings;
 	/** Not -1. */
 	readonly seed: number;
+	/** Bytes of the GPU the run may take; absent: see `fit.ts`. */
+	readonly gpuMemory?: number | undefined;
 	readonly objective: Objective;
 	/** Networks in force beside the trained one. */
 	readonly frozen: readonly Network[];
@@ -89,37 +91,30 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 	let network: Network | undefined;
 	try {
 		network = await freshNetwork(gpu, plan, settings.optimizer, options.seed);
-		const programs: Program[] = [];
-		const { shapes } = options.objective;
-		for (const [i, { graph, gradients, loss }] of shapes.entries()) {
-			const program = await compile(gpu, graph, {
-				weights: options.weights,
-				factors: [...options.frozen.map((f) => f.store), network.store],
-				gradients,
-				history: [loss],
-				label: pass,
-				onProgress: (done, total) => emit({ type: 'state', state: 'compiling', pass, fraction: (i + done / total) / shapes.length })
-			});
-			cleanup.push(() => program.destroy());
-			programs.push(program);
-		}
 		const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
 		cleanup.push(() => optimizer.destroy());
-		const observer = await Observer.create({ ...options, source: options.objective.probe, network });
-		cleanup.push(() => observer.destroy());
 		const guard = await GuardMemory.create(gpu, network.store, options.guard);
 		cleanup.push(() => guard?.destroy());
-		const stores =
-			options.weights.bytes +
-			network.store.bytes +
-			optimizer.bytes +
-			(guard?.bytes ?? 0) +
-			options.frozen.reduce((sum, f) => sum + f.store.bytes, 0) +
-			observer.bytes;
-		const bytes = (of: 'plannedBytes' | 'allocatedBytes'): number => programs.reduce((sum, { summary }) => sum + summary[of], stores);
-		emit({ type: 'memory', pass, planned: bytes('plannedBytes'), allocated: bytes('allocatedBytes') });
+		const factors = [...options.frozen.map((f) => f.store), network.store];
+		const observed = { ...options, source: options.objective.probe, network };
+		const otherBytes = factors.reduce((sum, store) => sum + store.bytes, options.weights.bytes + optimizer.bytes + (guard?.bytes ?? 0));
+		const programs = await openPrograms({
+			gpu,
+			weights: options.weights,
+			factors,
+			graphs: { steps: options.objective.shapes, others: observerGraphs(observed) },
+			otherBytes,
+			limit: options.gpuMemory,
+			label: pass,
+			onProgress: (fraction) => emit({ type: 'state', state: 'compiling', pass, fraction }),
+			warn: (problem) => emit({ type: 'warning', problem })
+		});
+		cleanup.push(() => programs.destroy());
+		const observer = await Observer.create({ ...observed, arenas: programs.arenas });
+		cleanup.push(() => observer.destroy());
+		emit({ type: 'memory', pass, planned: programs.fit.totalBytes, allocated: otherBytes + programs.allocatedBytes + observer.bytes });
 		emit({ type: 'state', state: 'training', pass });
-		return await loop(options, network, programs, optimizer, observer, guard);
+		return await loop(options, network, programs.steps, optimizer, observer, guard);
 	} catch (cause) {
 		network?.store.destroy();
 		throw cause;

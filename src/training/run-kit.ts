@@ -35,6 +35,8 @@ export interface RunOptions {
 	readonly recipe: Recipe;
 	/** Absent: no live previews. `settings` are the recipe's. */
 	readonly preview?: Omit<PreviewOptions, 'settings' | 'spacing' | 'prediction'> | undefined;
+	/** Bytes of the GPU the run may take; absent: see `fit.ts`. */
+	readonly gpuMemory?: number | undefined;
 	readonly control: TrainingControl;
 	readonly emit: (event: TrainingEvent) => void;
 	/** Of Utsushi, for the files. */
@@ -134,6 +136,7 @@ export class RunKit {
 			pass,
 			settings: recipe.passes[pass],
 			seed: this.seeds[pass],
+			gpuMemory: this.options.gpuMemory,
 			plan,
 			probeEvery: recipe.probe.every,
 			guard: recipe.guard,

@@ -19,6 +19,7 @@ import type { Gpu } from '../gpu/gpu';
 import { GraphBuilder } from '../graph/builder';
 import { fuse } from '../graph/fuse';
 import type { Graph, Value } from '../graph/ir';
+import type { Arenas } from '../kernels/arenas';
 import { compile } from '../kernels/program';
 import type { Program } from '../kernels/program';
 import type { WeightStore } from '../kernels/weights';
@@ -73,6 +74,8 @@ export interface DenoiserOptions {
 	readonly width: number;
 	/** Items of one run; more items than that take several runs. */
 	readonly batch: number;
+	/** Memory shared with programs that never run at the same time; absent, or too small: its own. */
+	readonly arenas?: Arenas | undefined;
 	readonly label?: string;
 	readonly onProgress?: (done: number, total: number) => void;
 }
@@ -133,6 +136,7 @@ export class Denoiser {
 			weights,
 			factors: networks.map((network) => network.store),
 			label: options.label ?? 'sampler',
+			arenas: options.arenas,
 			...(onProgress ? { onProgress } : {})
 		});
 		return new Forward(program, inputs, prediction, options);

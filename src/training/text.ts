@@ -17,6 +17,7 @@ import { GraphBuilder } from '../graph/builder';
 import type { Adapter } from '../graph/builder';
 import { fuse } from '../graph/fuse';
 import type { Graph, Value } from '../graph/ir';
+import type { Arenas } from '../kernels/arenas';
 import { compile } from '../kernels/program';
 import type { Program } from '../kernels/program';
 import type { WeightStore } from '../kernels/weights';
@@ -120,10 +121,20 @@ export class AdaptedText {
 	/** @param options.weights must hold the encoders' tensors (`loadTextWeights`) @throws GpuError when it does not fit */
 	static async create(
 		gpu: Gpu,
-		{ weights, configs, networks }: { readonly weights: WeightStore; readonly configs: readonly TextConfig[]; readonly networks: readonly Network[] }
+		{
+			weights,
+			configs,
+			networks,
+			arenas
+		}: {
+			readonly weights: WeightStore;
+			readonly configs: readonly TextConfig[];
+			readonly networks: readonly Network[];
+			readonly arenas?: Arenas | undefined;
+		}
 	): Promise<AdaptedText> {
 		const built = buildTextForward(configs, weights.storage, networks);
-		const program = await compile(gpu, built.graph, { weights, factors: networks.map(({ store }) => store), label: 'text' });
+		const program = await compile(gpu, built.graph, { weights, factors: networks.map(({ store }) => store), label: 'text', arenas });
 		return new AdaptedText(program, built, configs);
 	}
 

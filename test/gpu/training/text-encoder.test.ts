@@ -59,7 +59,7 @@ it('trains, saves, draws', { timeout: 600_000 }, async () => {
 	expect(await runRecipe({ recipe: run, pictures }, environment)).toBe('done');
 
 	const [memory] = of('memory');
-	const { memory: estimated } = estimateRun(gpu, model, run, [{ width: SIDE, height: SIDE }]);
+	const { memory: estimated } = await estimateRun(gpu, model, run, [{ width: SIDE, height: SIDE }]);
 	expect(Math.abs(estimated.difference.total / (memory?.allocated ?? 1) - 1)).toBeLessThan(0.02);
 	const [base, end] = of('probe');
 	expect(base?.now).toBe(base?.base);

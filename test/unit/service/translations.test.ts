@@ -37,6 +37,7 @@ describe('Japanese', () => {
 			'helper/plot.ts',
 			'helper/plotFile.ts',
 			'training/pass.ts',
+			'training/programs.ts',
 			'jobs/resume.ts',
 			'jobs/queue-sweep.ts',
 			'helper/folders.ts',

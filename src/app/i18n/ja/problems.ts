@@ -4,6 +4,7 @@ import type { ProblemTexts } from '../problems';
 import { fileProblemsJa } from './file-problems';
 import { inputProblemsJa } from './input-problems';
 import { labProblemsJa } from './lab-problems';
+import { memoryProblemsJa } from './memory-problems';
 import { plotProblemsJa } from './plot-problems';
 import { queueProblemsJa } from './queue-problems';
 import { recipeProblemsJa } from './recipe-problems';
@@ -17,6 +18,7 @@ export const problemsJa: ProblemTexts = {
 	...fileProblemsJa,
 	...labProblemsJa,
 	...inputProblemsJa,
+	...memoryProblemsJa,
 	...plotProblemsJa,
 	...queueProblemsJa,
 	...recipeProblemsJa,
