@@ -71,6 +71,8 @@ export class Link {
 	// Incoming
 	#message: Uint8Array<ArrayBuffer> | undefined;
 	#filled = 0;
+	/** Bytes of frames of the message that is being received, not acknowledged yet. */
+	#held = 0;
 	/** Progress that earns new patience. */
 	#expected = 0;
 	/** Bytes of frames that came and were not acknowledged. */
@@ -184,13 +186,17 @@ export class Link {
 		this.#filled += bytes.length;
 		if (this.#filled < message.length) {
 			this.#expectMore();
-			this.#done(frame.length);
+			// A message that fits into the window is acknowledged as a whole, when it was dealt with.
+			if (message.length > WINDOW / 2) this.#done(frame.length);
+			else this.#held += frame.length;
 			return;
 		}
 		clearTimeout(this.#stalledIn);
 		this.#stalledIn = undefined;
 		this.#message = undefined;
-		void this.#deliver(message, frame.length);
+		const frames = this.#held + frame.length;
+		this.#held = 0;
+		void this.#deliver(message, frames);
 	}
 
 	/** Patience begins anew with every frame's worth, not with every byte. */
@@ -217,10 +223,10 @@ export class Link {
 		return frame.subarray(HEADER);
 	}
 
-	async #deliver(message: Uint8Array<ArrayBuffer>, frameBytes: number): Promise<void> {
+	async #deliver(message: Uint8Array<ArrayBuffer>, frames: number): Promise<void> {
 		try {
 			await this.#options.onMessage(message);
-			this.#done(frameBytes);
+			this.#done(frames);
 		} catch (error) {
 			this.#broken(error instanceof ProblemError ? error : malformed('it broke the reader'));
 		} finally {
