@@ -1,14 +1,15 @@
 /**
  * The response headers of the app, in one place for everybody who serves it: the helper's server, the service worker (which adds them
  * on static hosts that cannot) and the build (policy in a meta tag, for the very first visit to such a host).
- * Isolation (COOP + COEP) gives shared memory, i.e. threads for ONNX Runtime. The policy lets nothing out to another origin.
+ * Isolation (COOP + COEP) gives shared memory, i.e. threads for ONNX Runtime. The policy lets nothing out of this computer.
  */
 
 const POLICY: Readonly<Record<string, string>> = {
 	'default-src': "'none'",
 	'script-src': "'self' 'wasm-unsafe-eval'",
 	'worker-src': "'self'",
-	'connect-src': "'self' blob: data:",
+	// The helper of this very computer, for pages that do not come from it.
+	'connect-src': "'self' blob: data: ws://127.0.0.1:* ws://localhost:*",
 	'img-src': "'self' blob: data:",
 	'style-src': "'self'",
 	'font-src': "'self'",

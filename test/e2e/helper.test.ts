@@ -81,7 +81,7 @@ describe('a training on the helper', () => {
 			await page.goto(pairingUrl);
 			await page.getByText('Connected', { exact: true }).waitFor({ timeout: MINUTE });
 			expect(page.url()).toBe(`${url}#helper`);
-			await page.getByText('1 checkpoints, 0 LoRAs').waitFor();
+			await page.getByText('1 checkpoint, 0 LoRAs').waitFor();
 			expect(await violations(page)).toEqual([]);
 			await shot(page, 'helper-connected');
 			await page.close();

@@ -52,8 +52,9 @@ function isLoopback(url: string): boolean {
 	return /^ws:\/\/(127\.0\.0\.1|localhost):\d{1,5}\/ws$/.test(url);
 }
 
+/** The helper's own page speaks to the very name it came from; every other page to the number. */
 export function helperUrl(port: number): string {
-	return `ws://127.0.0.1:${port}/ws`;
+	return `ws://${servedByHelper() === port ? location.hostname : '127.0.0.1'}:${port}/ws`;
 }
 
 export function portOf(url: string): number {

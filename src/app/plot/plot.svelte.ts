@@ -131,7 +131,7 @@ class PlotTable {
 		// The size of a picture is part of its key; a file tells it once it is open.
 		const resolution = model?.resolution ?? (source.kind === 'bundled' ? BUNDLED_RESOLUTION : null);
 		if (resolution === null) return;
-		const identity = source.kind === 'file' ? await fingerprint(source.blob) : `bundled ${source.id}`;
+		const identity = source.kind === 'file' ? await fingerprint(source.blob) : `${source.kind} ${source.id}`;
 		const cells = await expandPlot(plot, { model: identity, resolution });
 		const keys = [...new Set(cells.flatMap(({ key, baseKey }) => [key, baseKey]))];
 		// A picture that cannot be read is one that is drawn again.

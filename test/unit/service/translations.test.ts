@@ -53,6 +53,8 @@ describe('Japanese', () => {
 			'service/run-log.ts',
 			'service/session.ts',
 			'service/socket-client.ts',
+			'app/helper/jobs.ts',
+			'app/helper/connection.svelte.ts',
 			'app/queue/models.ts',
 			'app/queue/queue.svelte.ts'
 		];

@@ -58,7 +58,7 @@ export const helper = {
 	},
 	steps: {
 		node: 'Node.js 20.19 or newer is needed. This shows the version; if there is none, install it from nodejs.org.',
-		start: 'Start the helper. It prints its address and a pairing code, and opens this app when it is given --open.',
+		start: 'Start the helper. It prints its address and a pairing code, and opens this app in the browser.',
 		models:
 			'Optional: show it the folders your models are in, so that they can be chosen here by name. The first line looks for those of WebUI, Forge, ComfyUI and StabilityMatrix.',
 		results: 'Optional: the folder in which finished LoRAs are saved too.'
@@ -74,7 +74,8 @@ export const helper = {
 	copyOf: (line: string) => `Copy “${line}”`,
 	models: 'Models on the helper',
 	modelsNone: 'No models yet. In a terminal: utsushi models suggest, then utsushi models add FOLDER.',
-	modelCounts: (checkpoints: number, loras: number) => `${checkpoints} checkpoints, ${loras} LoRAs`,
+	modelCounts: (checkpoints: number, loras: number) =>
+		`${checkpoints === 1 ? '1 checkpoint' : `${checkpoints} checkpoints`}, ${loras === 1 ? '1 LoRA' : `${loras} LoRAs`}`,
 	refresh: 'Look again',
 	runs: 'Runs on the helper',
 	runsNone: 'No runs yet. What is trained there is listed here, also after a restart.',
@@ -88,7 +89,6 @@ export const helper = {
 	remove: 'Remove',
 	removeRun: (name: string) => `Remove ${name} from the helper`,
 	files: (files: number) => (files === 1 ? '1 file' : `${files} files`),
-	other: { plot: 'Plot', merge: 'Merge', sample: 'Picture', findRate: 'Rate finder', openModel: 'Model' },
 	where: 'Where it runs',
 	wishes: { here: 'Here', helper: 'On the helper', automatic: 'Automatic' },
 	reasons,
@@ -101,7 +101,6 @@ export const helper = {
 	modelChoose: 'Choose a model…',
 	search: 'Search',
 	searchNone: 'No checkpoint has this name.',
-	unusable: 'cannot be used',
 	runHere: 'Runs in this tab.',
 	runThere: 'Runs on the helper. You can close this tab; come back any time.',
 	runLost: 'The connection to the helper is lost. The run goes on there; this page catches up as soon as it answers.',
@@ -109,7 +108,5 @@ export const helper = {
 	moveHere: 'Move to this tab',
 	moveHint: 'Pauses, takes the snapshot along and goes on at the same step.',
 	moving: 'Moving…',
-	jobThere: 'on the helper',
-	loras: 'From the helper',
 	permission: 'Allow and connect'
 };

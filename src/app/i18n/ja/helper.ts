@@ -44,7 +44,7 @@ export const helper: typeof en = {
 	},
 	steps: {
 		node: 'Node.js 20.19 以降が必要です。次の行でバージョンがわかります。入っていなければ nodejs.org からインストールしてください。',
-		start: 'ヘルパーを起動します。アドレスとペアリングのコードが表示されます。--open を付けると、このアプリも開きます。',
+		start: 'ヘルパーを起動します。アドレスとペアリングのコードが表示されます。このアプリもブラウザで開きます。',
 		models:
 			'任意：モデルの入ったフォルダを教えると、ここで名前で選べるようになります。最初の行は WebUI・Forge・ComfyUI・StabilityMatrix のフォルダを探します。',
 		results: '任意：完成したLoRAを保存するフォルダも指定できます。'
@@ -74,7 +74,6 @@ export const helper: typeof en = {
 	remove: '消す',
 	removeRun: (name) => `${name} をヘルパーから消す`,
 	files: (files) => `${files} ファイル`,
-	other: { plot: 'プロット', merge: 'マージ', sample: '画像', findRate: '学習率の探索', openModel: 'モデル' },
 	where: '実行する場所',
 	wishes: { here: 'ここ', helper: 'ヘルパー', automatic: '自動' },
 	reasons: {
@@ -99,7 +98,6 @@ export const helper: typeof en = {
 	modelChoose: 'モデルを選ぶ…',
 	search: '検索',
 	searchNone: 'その名前のチェックポイントはありません。',
-	unusable: '使えません',
 	runHere: 'このタブで実行しています。',
 	runThere: 'ヘルパーで実行しています。タブを閉じても続き、いつでも戻って来られます。',
 	runLost: 'ヘルパーとの接続が切れました。学習は向こうで続いていて、つながりしだいこの画面も追いつきます。',
@@ -107,7 +105,5 @@ export const helper: typeof en = {
 	moveHere: 'このタブへ移す',
 	moveHint: '一時停止して途中の状態ごと移し、同じステップから続けます。',
 	moving: '移しています…',
-	jobThere: 'ヘルパー',
-	loras: 'ヘルパーから',
 	permission: '許可して接続'
 };
