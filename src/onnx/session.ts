@@ -1,6 +1,8 @@
 /**
- * Runs ONNX models in onnxruntime's WebAssembly, one thread, in browser workers and in Node alike.
- * - The runtime is imported when the first session is opened; in a browser its .wasm comes from the app's own origin.
+ * Runs ONNX models in onnxruntime's WebAssembly, in browser workers and in Node alike, on several threads where the surroundings allow it: a VAE at 1024² is 10 TFLOP.
+ * - The runtime is imported when the first session is opened; in a browser its .wasm comes from the app's own origin. Node has a build of its own, because only that one knows
+ *   Node's threads. In a browser threads need an isolated page (`service/headers.ts`); without that there is one.
+ * - Work is split along rows and columns, never along sums, so the number of threads changes no bit.
  * - Opening and running are queued: the runtime does not like two at once.
  * - `close` frees the session inside the runtime's heap. That heap never shrinks; only ending the worker gives its pages back.
  */
@@ -24,14 +26,20 @@ let runtime: Promise<Runtime> | undefined;
 let queue: Promise<unknown> = Promise.resolve();
 
 function loadRuntime(): Promise<Runtime> {
-	runtime ??= import('onnxruntime-web/wasm').then((ort) => {
+	runtime ??= (import.meta.env.SSR ? import('onnxruntime-web') : import('onnxruntime-web/wasm')).then((ort: Runtime) => {
 		ort.env.logLevel = 'error';
-		ort.env.wasm.numThreads = 1;
+		ort.env.wasm.numThreads = threads();
 		// In Node the runtime finds its file beside its own module.
 		if (typeof location !== 'undefined') ort.env.wasm.wasmPaths = { wasm: new URL(wasmUrl, location.href).href };
 		return ort;
 	});
 	return runtime;
+}
+
+/** As many as there are cores, up to 8: more gain little and take the page's own. Node 20 does not say how many there are. */
+function threads(): number {
+	if (!import.meta.env.SSR && !crossOriginIsolated) return 1;
+	return Math.max(1, Math.min(8, typeof navigator === 'undefined' ? 4 : navigator.hardwareConcurrency));
 }
 
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
