@@ -9,17 +9,9 @@
  * take; `none` recomputes nothing. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale. Times are of this machine alone.
  */
 import { parseArgs } from 'node:util';
-import { openCheckpoint } from '../src/diffusion/checkpoint';
-import { loadUnetWeights } from '../src/diffusion/weights';
-import { fileSource } from '../src/formats/node';
-import { openGpu } from '../src/gpu/gpu';
-import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../src/gpu/node';
-import { EXACT_TIMES } from '../src/helper/platform';
-import { WeightStore } from '../src/kernels/weights';
-import { countBuffers } from './full/live';
+import { line, openBed } from './full/bed';
 import { measureForward, measureStep } from './full/step';
-import type { Bed, Case } from './full/step';
-import { RANDOM_MODELS, randomWeights } from './full/weights';
+import type { Case } from './full/step';
 
 const { values: args } = parseArgs({
 	options: {
@@ -40,30 +32,15 @@ const { values: args } = parseArgs({
 	}
 });
 
-/** Numbers to four digits: JSON for people and scripts. */
-const line = (value: unknown): void =>
-	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
-
 const list = (text: string): number[] => text.split(',').map((part) => (part === 'none' ? NaN : Number(part)));
 
-async function openBed(): Promise<Bed & { secondsWeights: number }> {
-	const gpu = await openGpu(await dawn([...(args.checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
-	const live = countBuffers(gpu.device);
-	const weights = new WeightStore(gpu, args.storage === 'f32' ? 'f32' : 'f16', args.base === 'int8' ? 'int8' : 'f16');
-	const started = performance.now();
-	const seconds = (): number => (performance.now() - started) / 1000;
-	if (args.model !== undefined) {
-		const checkpoint = await openCheckpoint(await fileSource(args.model));
-		await loadUnetWeights(checkpoint, weights);
-		return { gpu, live, weights, family: checkpoint.config.family, unet: checkpoint.config.unet, secondsWeights: seconds() };
-	}
-	const model = RANDOM_MODELS[args.random ?? ''];
-	if (!model) throw new Error(`Name a checkpoint with --model, or one of ${Object.keys(RANDOM_MODELS).join(', ')} with --random.`);
-	await randomWeights(gpu, model.unet, weights);
-	return { gpu, live, weights, ...model, secondsWeights: seconds() };
-}
-
-const bed = await openBed();
+const bed = await openBed({
+	model: args.model,
+	random: args.random,
+	storage: args.storage === 'f32' ? 'f32' : 'f16',
+	base: args.base === 'int8' ? 'int8' : 'f16',
+	checked: args.checked
+});
 const { adapter } = bed.gpu;
 line({
 	label: args.label,

@@ -2,14 +2,11 @@
  * One training step of a full-size UNet as the trainer makes it, and one forward pass as previews make it: time, rates and memory.
  * A denoising step: fresh noise, a timestep, prediction against noise, backward, AdamW; on random latents and contexts.
  */
-import type { UnetConfig } from '../../src/diffusion/config';
 import { unetModules } from '../../src/diffusion/unet-layout';
-import type { Gpu } from '../../src/gpu/gpu';
 import { recompute } from '../../src/graph/recompute';
 import { createOptimizer } from '../../src/kernels/optimizer';
 import { compile } from '../../src/kernels/program';
 import type { Program } from '../../src/kernels/program';
-import type { WeightStore } from '../../src/kernels/weights';
 import { selectModules } from '../../src/lora/modules';
 import { UNET_BLOCKS, defaultPasses } from '../../src/recipe/defaults';
 import type { ModelFamily, PassSettings } from '../../src/recipe/recipe';
@@ -19,7 +16,7 @@ import type { Network } from '../../src/training/network';
 import { drawStep } from '../../src/training/noising';
 import { buildForward } from '../../src/training/sample';
 import { buildStep } from '../../src/training/step';
-import type { LiveBuffers } from './live';
+import type { Bed } from './bed';
 import { rows } from './table';
 import type { Row } from './table';
 
@@ -34,14 +31,6 @@ export interface Case {
 	readonly budgetBytes: number | undefined;
 	readonly steps: number;
 	readonly profile: boolean;
-}
-
-export interface Bed {
-	readonly gpu: Gpu;
-	readonly live: LiveBuffers;
-	readonly family: ModelFamily;
-	readonly unet: UnetConfig;
-	readonly weights: WeightStore;
 }
 
 interface Profile {

@@ -1,0 +1,58 @@
+/** Opens the GPU with buffers counted, and the UNet's weights on it: from a checkpoint or random. */
+import { openCheckpoint } from '../../src/diffusion/checkpoint';
+import type { UnetConfig } from '../../src/diffusion/config';
+import { loadUnetWeights } from '../../src/diffusion/weights';
+import { fileSource } from '../../src/formats/node';
+import { openGpu } from '../../src/gpu/gpu';
+import type { Gpu } from '../../src/gpu/gpu';
+import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../../src/gpu/node';
+import { EXACT_TIMES } from '../../src/helper/platform';
+import { WeightStore } from '../../src/kernels/weights';
+import type { ModelFamily } from '../../src/recipe/recipe';
+import { countBuffers } from './live';
+import type { LiveBuffers } from './live';
+import { RANDOM_MODELS, randomWeights } from './weights';
+
+export interface Bed {
+	readonly gpu: Gpu;
+	readonly live: LiveBuffers;
+	readonly family: ModelFamily;
+	readonly unet: UnetConfig;
+	readonly weights: WeightStore;
+	readonly secondsWeights: number;
+}
+
+export interface BedOptions {
+	/** A checkpoint's path. */
+	readonly model: string | undefined;
+	/** Else one of `RANDOM_MODELS`. */
+	readonly random: string | undefined;
+	readonly storage: 'f16' | 'f32';
+	readonly base: 'f16' | 'int8';
+	/** With WebGPU's validation. */
+	readonly checked: boolean;
+}
+
+export async function openBed({ model, random, storage, base, checked }: BedOptions): Promise<Bed> {
+	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
+	const live = countBuffers(gpu.device);
+	const weights = new WeightStore(gpu, storage, base);
+	const started = performance.now();
+	const seconds = (): number => (performance.now() - started) / 1000;
+	if (model !== undefined) {
+		const checkpoint = await openCheckpoint(await fileSource(model));
+		await loadUnetWeights(checkpoint, weights);
+		const { family, unet } = checkpoint.config;
+		return { gpu, live, weights, family, unet, secondsWeights: seconds() };
+	}
+	const known = RANDOM_MODELS[random ?? ''];
+	if (!known) throw new Error(`Name a checkpoint with --model, or one of ${Object.keys(RANDOM_MODELS).join(', ')} with --random.`);
+	await randomWeights(gpu, known.unet, weights);
+	return { gpu, live, weights, ...known, secondsWeights: seconds() };
+}
+
+/** One line of JSON, numbers to four digits. */
+export function line(value: unknown): void {
+	const short = (_: string, x: unknown): unknown => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x);
+	process.stdout.write(`${JSON.stringify(value, short)}\n`);
+}
