@@ -1,13 +1,14 @@
 /**
- * Truncated SVDs of many weighted sums of low-rank changes at once: W = U·C·Dᵀ per stack, U `[rows, R]`, D `[columns, R]`, C diagonal. Four kernels, each one dispatch for a
- * whole batch: `svd_qr` (both panels of every stack), `svd_core` (Rᵤ·C·R_dᵀ), `svd_jacobi` (its singular values), `svd_project` (back to factors).
+ * Truncated SVDs of many weighted sums of low-rank changes at once: W = U·C·Dᵀ per stack, U `[rows, R]`, D `[columns, R]`, C diagonal. Each kernel is one dispatch for a whole
+ * batch: `svd_qr` (R of both panels of every stack), `svd_core` (Rᵤ·C·R_dᵀ), `svd_jacobi` (its singular values), `svd_weights` and `svd_project` (back to factors).
  *
  * Rules
- * - QR does not depend on C: a batch that stays on the GPU answers other coefficients with the last three kernels alone.
+ * - Factors go to the GPU as their files have them, untouched by JavaScript; Q is never formed, since W·v and Wᵀ·u are sums of the panels' columns.
+ * - R does not depend on C: a batch that stays on the GPU answers other coefficients with the last four kernels alone.
  * - Householder and one-sided Jacobi are backward stable in f32: the result is within some 1e-6 of ‖U‖·‖C‖·‖D‖ of the optimum, for dependent and zero columns too. Sums that
  *   nearly cancel are small against that: the caller gives them to float64.
  * - No atomics, fixed orders: the same bits every time.
- * Source: Golub & Van Loan 5.2 (Householder QR); Demmel & Veselić 1992 (Jacobi).
+ * Source: Demmel, Grigori, Hoemmen & Langou 2012 (QR tile by tile); Demmel & Veselić 1992 (Jacobi).
  */
 import { allocate, readBuffer, STORAGE_USAGE, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
@@ -17,118 +18,150 @@ import type { BindingAccess } from '../gpu/shaders';
 export interface SvdShape {
 	readonly rows: number;
 	readonly columns: number;
-	/** R */
+	/** R: of all parts together. */
 	readonly rank: number;
 }
 
-export interface SvdPanels {
-	/** U, column by column. */
+/** One LoRA's share of a stack, as in its file. */
+export interface SvdPart {
+	readonly rank: number;
+	/** `[rows, rank]` */
+	readonly up: Float32Array;
+	/** `[rank, columns]` */
+	readonly down: Float32Array;
+}
+
+export interface SvdValues {
+	/** R singular values, unordered. */
+	readonly sigma: Float32Array;
+	/** Lengths of the columns of U and of D. */
 	readonly ups: Float32Array;
-	/** D, column by column. */
 	readonly downs: Float32Array;
 }
 
 export interface SvdFactors {
 	/** `[kept, columns]` */
 	readonly down: Float32Array;
-	/** Column by column, `[kept, rows]`. */
+	/** `[rows, kept]` */
 	readonly up: Float32Array;
 }
 
 const WORKGROUP = 256;
-const LANES = 32;
 const JACOBI_LANES = 4;
 const SWEEPS = 16;
+/** Floats of a panel in workgroup memory: the 16 KiB every adapter has, less the two reflectors'. */
+const TILE = 4080;
+/** Results of a projection that one reading of the panel serves. */
+const FEW = 8;
 /** Numbers per stack in the table; as in shaders/svd_common.wesl. */
-const JOB = 12;
+const JOB = 10;
+/** Columns of a stack at most: one invocation each, and a tile of some rows must fit. */
+export const MOST_RANK = 192;
 
 /** Floats a stack takes in the batch's largest buffer. */
 export const panelFloats = ({ rows, columns, rank }: SvdShape): number => (rows + columns) * rank;
 
 interface Place extends SvdShape {
-	readonly heights: readonly [number, number];
-	readonly panels: readonly [number, number];
+	readonly panel: number;
 	readonly small: number;
-	/** Of the core in `small`. */
-	readonly core: number;
+	readonly answer: number;
 }
 
-function placesOf(shapes: readonly SvdShape[]): { places: Place[]; panels: number; small: number } {
-	let [panels, small] = [0, 0];
+function placesOf(shapes: readonly SvdShape[]): { places: Place[]; panels: number; small: number; answers: number } {
+	let [panels, small, answers] = [0, 0, 0];
 	const places = shapes.map((shape): Place => {
-		const { rows, columns, rank } = shape;
-		const heights = [Math.min(rows, rank), Math.min(columns, rank)] as const;
-		const place = { ...shape, heights, panels: [panels, panels + rows * rank] as const, small, core: small + 5 * rank };
+		const place = { ...shape, panel: panels, small, answer: answers };
 		panels += panelFloats(shape);
-		small += 5 * rank + 2 * heights[0] * heights[1] + heights[1];
+		small += 4 * shape.rank ** 2 + shape.rank;
+		answers += 3 * shape.rank;
 		return place;
 	});
-	return { places, panels, small };
+	return { places, panels, small, answers };
 }
 
-interface Stage {
-	readonly pipeline: Pipeline;
-	readonly group: GPUBindGroup;
+interface Choice {
+	readonly kept: number;
+	readonly outs: readonly [number, number];
 }
 
 export class SvdBatch {
 	readonly #places: readonly Place[];
 	readonly #buffers: GPUBuffer[] = [];
+	/** Where each column of the panels is: first number and step, first all of U then all of D, stack by stack. */
+	readonly #columns: number[] = [];
 
 	private constructor(
 		private readonly gpu: Gpu,
 		places: readonly Place[],
 		private readonly panels: GPUBuffer,
 		private readonly small: GPUBuffer,
-		private readonly smallFloats: number,
+		private readonly answers: GPUBuffer,
 		private readonly uniforms: GPUBindGroup
 	) {
 		this.#places = places;
-		this.#buffers.push(panels, small);
+		this.#buffers.push(panels, small, answers);
 	}
 
-	/** Loads the panels and factors them. @throws GpuError when there is no room */
-	static async create(gpu: Gpu, shapes: readonly SvdShape[], panelsOf: (index: number) => SvdPanels): Promise<SvdBatch> {
-		const { places, panels, small } = placesOf(shapes);
+	/** Loads the panels and factors them; parts are asked for one stack after the other. @throws GpuError when there is no room */
+	static async create(gpu: Gpu, shapes: readonly SvdShape[], partsOf: (index: number) => Promise<readonly SvdPart[]>): Promise<SvdBatch> {
+		const { places, panels, small, answers } = placesOf(shapes);
 		const uniform = await allocate(gpu, 'svd params', 256, GPUBufferUsage.UNIFORM);
 		const uniforms = gpu.device.createBindGroup({
 			label: 'svd params',
 			layout: pipelinesOf(gpu).uniformLayout,
 			entries: [0, 1].map((binding) => ({ binding, resource: { buffer: uniform } }))
 		});
-		const panelBuffer = await allocate(gpu, 'svd panels', 4 * panels);
-		const batch = new SvdBatch(gpu, places, panelBuffer, await allocate(gpu, 'svd cores', 4 * small), small, uniforms);
+		const buffers = [
+			await allocate(gpu, 'svd panels', 4 * panels),
+			await allocate(gpu, 'svd cores', 4 * small),
+			await allocate(gpu, 'svd values', 4 * answers)
+		] as const;
+		const batch = new SvdBatch(gpu, places, ...buffers, uniforms);
 		batch.#buffers.push(uniform);
-		places.forEach((place, i) => {
-			const { ups, downs } = panelsOf(i);
-			upload(gpu, panelBuffer, 4 * place.panels[0], ups);
-			upload(gpu, panelBuffer, 4 * place.panels[1], downs);
-		});
-		const table = await batch.#table(() => ({ kept: 0, outs: [0, 0], order: [] }));
-		await batch.#run('svd_qr', ['read_write', 'read_write', 'read'], [panelBuffer, batch.small, table], [2, places.length, 1], { LANES });
-		table.destroy();
+		try {
+			for (const [i, place] of places.entries()) batch.#load(place, await partsOf(i));
+			const table = await batch.#table(() => ({ kept: 0, outs: [0, 0] }));
+			const lanes = Math.max(32, 32 * Math.ceil(Math.max(...shapes.map(({ rank }) => rank)) / 32));
+			await batch.#run('svd_qr', ['read', 'read_write', 'read', 'read_write'], [buffers[0], buffers[1], table, buffers[2]], [2, places.length, 1], {
+				WORKGROUP: lanes,
+				LANES: 1,
+				TILE
+			});
+			table.destroy();
+		} catch (error) {
+			batch.destroy();
+			throw error;
+		}
 		return batch;
 	}
 
-	/** What every stack is, as the kernels read it, with the columns to keep behind it. */
-	async #table(more: (index: number) => { kept: number; outs: readonly [number, number]; order: readonly number[] }): Promise<GPUBuffer> {
-		const numbers: number[] = [];
-		const orders: number[] = [];
-		this.#places.forEach(({ rows, columns, rank, heights, panels, small }, i) => {
-			const { kept, outs, order } = more(i);
-			numbers.push(rows, columns, rank, ...heights, ...panels, small, ...outs, kept, this.#places.length * JOB + orders.length);
-			orders.push(...order);
-		});
-		// One more, so that a stack that keeps nothing points at something.
-		const table = await allocate(this.gpu, 'svd table', 4 * (numbers.length + orders.length + 1));
-		upload(this.gpu, table, 0, Uint32Array.from([...numbers, ...orders, 0]));
-		return table;
+	#load({ rows, columns, panel }: Place, parts: readonly SvdPart[]): void {
+		let at = panel;
+		const [ups, downs]: [number[], number[]] = [[], []];
+		for (const { rank, up, down } of parts) {
+			upload(this.gpu, this.panels, 4 * at, up);
+			for (let j = 0; j < rank; j++) ups.push(at + j, rank);
+			at += rank * rows;
+			upload(this.gpu, this.panels, 4 * at, down);
+			for (let j = 0; j < rank; j++) downs.push(at + j * columns, 1);
+			at += rank * columns;
+		}
+		for (const list of [ups, downs]) for (const number of list) this.#columns.push(number);
 	}
 
-	async #stage(shader: string, access: BindingAccess, buffers: readonly GPUBuffer[], constants: Readonly<Record<string, number>>): Promise<Stage> {
-		const pipeline = await pipelinesOf(this.gpu).get({ shader, conditions: {}, constants: { WORKGROUP, ...constants }, access });
-		const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-		return { pipeline, group: this.gpu.device.createBindGroup({ label: shader, layout: pipeline.storageLayout, entries }) };
+	/** What every stack is, as the kernels read it, with the places of its columns behind. */
+	async #table(choose: (index: number) => Choice): Promise<GPUBuffer> {
+		const numbers: number[] = [];
+		let columns = this.#places.length * JOB;
+		this.#places.forEach(({ rows, columns: width, rank, small, answer }, i) => {
+			const { kept, outs } = choose(i);
+			numbers.push(rows, width, rank, columns, columns + 2 * rank, small, answer, ...outs, kept);
+			columns += 4 * rank;
+		});
+		const table = await allocate(this.gpu, 'svd table', 4 * columns);
+		upload(this.gpu, table, 0, Uint32Array.from(numbers));
+		upload(this.gpu, table, 4 * numbers.length, Uint32Array.from(this.#columns));
+		return table;
 	}
 
 	async #run(
@@ -138,7 +171,9 @@ export class SvdBatch {
 		workgroups: readonly [number, number, number],
 		constants: Readonly<Record<string, number>> = {}
 	): Promise<void> {
-		const { pipeline, group } = await this.#stage(shader, access, buffers, constants);
+		const pipeline: Pipeline = await pipelinesOf(this.gpu).get({ shader, conditions: {}, constants: { WORKGROUP, LANES: 1, ...constants }, access });
+		const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+		const group = this.gpu.device.createBindGroup({ label: shader, layout: pipeline.storageLayout, entries });
 		const encoder = this.gpu.device.createCommandEncoder({ label: shader });
 		const pass = encoder.beginComputePass({ label: shader });
 		pass.setPipeline(pipeline.pipeline);
@@ -149,44 +184,70 @@ export class SvdBatch {
 		this.gpu.device.queue.submit([encoder.finish()]);
 	}
 
-	/** Singular values of every stack for these coefficients (R per stack), unordered. */
-	async solve(coefficients: (index: number) => Float64Array): Promise<Float32Array[]> {
-		this.#places.forEach((place, i) => upload(this.gpu, this.small, 4 * (place.small + 4 * place.rank), Float32Array.from(coefficients(i))));
-		const table = await this.#table(() => ({ kept: 0, outs: [0, 0], order: [] }));
-		const largest = Math.max(...this.#places.map(({ heights }) => heights[0] * heights[1]));
-		const all: BindingAccess = ['read_write', 'read_write', 'read'];
-		await this.#run('svd_core', all, [this.panels, this.small, table], [Math.ceil(largest / WORKGROUP), this.#places.length, 1]);
-		await this.#run('svd_jacobi', ['read_write', 'read'], [this.small, table], [1, this.#places.length, 1], { LANES: JACOBI_LANES, SWEEPS });
-		const numbers = new Float32Array(await readBuffer(this.gpu, this.small, 0, 4 * this.smallFloats));
+	/** Singular values of every stack for these coefficients (R per stack). */
+	async solve(coefficients: (index: number) => Float64Array): Promise<SvdValues[]> {
+		this.#places.forEach(({ small, rank }, i) => upload(this.gpu, this.small, 4 * (small + 4 * rank ** 2), Float32Array.from(coefficients(i))));
+		const table = await this.#table(() => ({ kept: 0, outs: [0, 0] }));
+		const largest = Math.max(...this.#places.map(({ rank }) => rank)) ** 2;
+		await this.#run('svd_core', ['read_write', 'read'], [this.small, table], [Math.ceil(largest / WORKGROUP), this.#places.length, 1]);
+		await this.#run('svd_jacobi', ['read_write', 'read', 'read_write'], [this.small, table, this.answers], [1, this.#places.length, 1], {
+			LANES: JACOBI_LANES,
+			SWEEPS
+		});
+		const numbers = new Float32Array(await readBuffer(this.gpu, this.answers, 0, this.answers.size));
 		table.destroy();
-		return this.#places.map(({ core, heights: [height, count] }) => numbers.slice(core + 2 * height * count, core + 2 * height * count + count));
+		return this.#places.map(({ answer, rank }) => {
+			const part = (k: number): Float32Array => numbers.slice(answer + k * rank, answer + (k + 1) * rank);
+			return { sigma: part(0), ups: part(1), downs: part(2) };
+		});
 	}
 
 	/** The given columns of the last `solve` as factors, in that order. */
 	async project(columns: (index: number) => readonly number[]): Promise<SvdFactors[]> {
-		const orders = this.#places.map((_, i) => columns(i));
-		let floats = 0;
-		const outs = this.#places.map(({ rows, columns: width }, i): [number, number] => {
-			const kept = orders[i]?.length ?? 0;
+		const kept = this.#places.map((_, i) => columns(i));
+		const count = (i: number): number => kept[i]?.length ?? 0;
+		let [floats, weightFloats] = [0, 0];
+		const heads: number[] = [];
+		const order: number[] = [];
+		const outs = this.#places.map(({ rows, columns: width, rank }, i): [number, number] => {
 			const at = floats;
-			floats += kept * (rows + width);
-			return [at, at + kept * rows];
+			heads.push(2 * this.#places.length + order.length, weightFloats);
+			for (const column of kept[i] ?? []) order.push(column);
+			floats += count(i) * (rows + width);
+			weightFloats += 2 * count(i) * rank;
+			return [at, at + count(i) * rows];
 		});
-		const result = await allocate(this.gpu, 'svd result', 4 * floats, STORAGE_USAGE());
-		const table = await this.#table((i) => ({ kept: orders[i]?.length ?? 0, outs: outs[i] ?? [0, 0], order: orders[i] ?? [] }));
+		const none = { up: new Float32Array(0), down: new Float32Array(0) };
+		if (floats === 0) return this.#places.map(() => none);
+		const made: GPUBuffer[] = [];
+		const make = async (label: string, size: number): Promise<GPUBuffer> => {
+			const buffer = await allocate(this.gpu, label, 4 * size, STORAGE_USAGE());
+			made.push(buffer);
+			return buffer;
+		};
 		try {
-			const most = Math.max(1, ...orders.map(({ length }) => length));
-			const groups: [number, number, number] = [Math.ceil((most * LANES) / WORKGROUP), this.#places.length, 2];
-			await this.#run('svd_project', ['read_write', 'read_write', 'read', 'read_write'], [this.panels, this.small, table, result], groups, { LANES });
+			const result = await make('svd result', floats);
+			const weights = await make('svd weights', weightFloats);
+			const orders = await make('svd order', heads.length + order.length);
+			upload(this.gpu, orders, 0, Uint32Array.from([...heads, ...order]));
+			const table = await this.#table((i) => ({ kept: count(i), outs: outs[i] ?? [0, 0] }));
+			made.push(table);
+			const most = Math.max(...kept.map(({ length }) => length));
+			const { panels, small, answers } = this;
+			await this.#run('svd_weights', ['read', 'read', 'read', 'read', 'read_write'], [small, table, answers, orders, weights], [most, this.#places.length, 1], {
+				WORKGROUP: 64,
+				MOST: MOST_RANK
+			});
+			const longest = Math.max(...this.#places.map(({ rows, columns: width }) => Math.max(rows, width)));
+			const groups = [Math.ceil(longest / WORKGROUP), this.#places.length, 2] as const;
+			await this.#run('svd_project', ['read', 'read', 'read', 'read', 'read_write'], [panels, table, orders, weights, result], groups, { FEW });
 			const numbers = new Float32Array(await readBuffer(this.gpu, result, 0, 4 * floats));
 			return this.#places.map(({ rows, columns: width }, i) => {
 				const [up, down] = outs[i] ?? [0, 0];
-				const kept = orders[i]?.length ?? 0;
-				return { up: numbers.slice(up, up + kept * rows), down: numbers.slice(down, down + kept * width) };
+				return { up: numbers.slice(up, up + count(i) * rows), down: numbers.slice(down, down + count(i) * width) };
 			});
 		} finally {
-			table.destroy();
-			result.destroy();
+			for (const buffer of made) buffer.destroy();
 		}
 	}
 

@@ -4,22 +4,22 @@
  * Rules
  * - Chosen by `prefersGpu`: a hardware adapter and a merge that would keep the CPU busy for more than about a second. Software adapters run on the same cores as JavaScript,
  *   which needs a third of the operations (float64 can afford Gram matrices where f32 needs a QR): there the CPU is faster, as `bench/merge.ts` shows.
+ * - Factors go from their files to the GPU without a pass in JavaScript: 275 million numbers (three LoRAs of rank 32 for SDXL) would take it seconds.
  * - Batches stay on the GPU while they fit a budget, factored: another ratio then costs the cores and the projection only.
  * - f32 is good for 1e-6 of what is added up. Where the sum is less than 1/300 of that (LoRAs that cancel each other), the module is left to float64.
  */
 import type { Gpu } from '../gpu/gpu';
-import { panelFloats, SvdBatch } from '../kernels/svd';
-import { transposed } from './linear';
+import { MOST_RANK, panelFloats, SvdBatch, type SvdPart, type SvdValues } from '../kernels/svd';
+import { LoraError } from './error';
 import type { Pair, Stack } from './merge-files';
-import { diagonal, type StackFactors } from './merge-solve';
+import { diagonal } from './merge-solve';
 
 /** Multiplications of Gram matrices that take the CPU about a second. */
 const WORTH = 1e9;
-/** A batch is one dispatch per kernel: small enough that none keeps a slow GPU busy for long. */
-const BATCH_BYTES = 48 << 20;
-/** One workgroup rotates a whole core, which takes long when it is large. */
-const MOST_RANK = 192;
-const KEEP_BYTES = 768 << 20;
+/** A batch is one dispatch per kernel: large enough to fill a GPU, small enough that none keeps a slow one busy for long. */
+const BATCH_BYTES = 256 << 20;
+/** Three LoRAs of rank 32 for SDXL take 1.05 GB. */
+const KEEP_BYTES = 1.25 * 2 ** 30;
 const CANCELLED = 1 / 300;
 
 const rankOf = (stack: Stack): number => stack.parts.reduce((sum, { rank }) => sum + rank, 0);
@@ -37,20 +37,31 @@ export interface GpuResult extends Pair {
 
 interface Batch {
 	readonly stacks: readonly Stack[];
-	/** ‖U‖·‖D‖ of every part: what a unit of its coefficient can add at most. */
-	readonly sizes: readonly (readonly number[])[];
 	readonly svd: SvdBatch;
 }
 
-const length = (data: Float32Array): number => Math.sqrt(data.reduce((sum, x) => sum + x * x, 0));
+/** The factors of a stack as their files have them. @throws LoraError when a file is damaged */
+async function partsOf(stack: Stack): Promise<SvdPart[]> {
+	const { name, rows, columns } = stack;
+	return Promise.all(
+		stack.parts.map(async ({ rank, load }) => {
+			const { down, up } = await load();
+			if (down.length !== rank * columns || up.length !== rank * rows)
+				throw new LoraError('lora.shape', name, `The factors of ${name} have another size than their shapes say. The file is damaged.`);
+			return { rank, down, up };
+		})
+	);
+}
 
-function partSizes({ parts, rows, columns }: Stack, { ups, downs }: StackFactors): number[] {
+/** What the parts of a sum can add at most: Σ |coefficient|·‖U‖·‖D‖. */
+function largestSum({ parts }: Stack, { ups, downs }: SvdValues, c: readonly number[]): number {
 	let start = 0;
-	return parts.map(({ rank }) => {
-		const from = start;
+	return parts.reduce((sum, { lora, rank, scale }) => {
+		const size = (lengths: Float32Array): number => Math.hypot(...lengths.subarray(start, start + rank));
+		const most = size(ups) * size(downs);
 		start += rank;
-		return length(ups.subarray(from * rows, start * rows)) * length(downs.subarray(from * columns, start * columns));
-	});
+		return sum + Math.abs((c[lora] ?? 0) * scale) * most;
+	}, 0);
 }
 
 export class GpuMerge {
@@ -60,8 +71,7 @@ export class GpuMerge {
 
 	constructor(
 		readonly gpu: Gpu,
-		stacks: readonly Stack[],
-		private readonly load: (stack: Stack) => Promise<StackFactors>
+		stacks: readonly Stack[]
 	) {
 		const limit = Math.min(BATCH_BYTES, gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 4;
 		let [used, all] = [0, 0];
@@ -82,11 +92,11 @@ export class GpuMerge {
 	async #batch(stacks: Stack[]): Promise<Batch> {
 		const known = this.#kept.get(stacks);
 		if (known) return known;
-		const factors: StackFactors[] = [];
-		for (const stack of stacks) factors.push(await this.load(stack));
-		const sizes = stacks.map((stack, i) => partSizes(stack, factors[i] ?? { ups: new Float32Array(0), downs: new Float32Array(0) }));
-		const svd = await SvdBatch.create(this.gpu, stacks.map(shapeOf), (i) => factors[i] ?? { ups: new Float32Array(0), downs: new Float32Array(0) });
-		const batch = { stacks, sizes, svd };
+		const svd = await SvdBatch.create(this.gpu, stacks.map(shapeOf), (i) => {
+			const stack = stacks[i];
+			return stack ? partsOf(stack) : Promise.resolve([]);
+		});
+		const batch = { stacks, svd };
 		if (this.#keep) this.#kept.set(stacks, batch);
 		return batch;
 	}
@@ -104,7 +114,7 @@ export class GpuMerge {
 		const results = new Map<Stack, GpuResult>();
 		for (const [n, stacks] of this.#plan.entries()) {
 			await onProgress(n / this.#plan.length);
-			const { svd, sizes } = await this.#batch(stacks);
+			const { svd } = await this.#batch(stacks);
 			try {
 				const at = (i: number): { stack: Stack; c: readonly number[] } | undefined => {
 					const stack = stacks[i];
@@ -114,18 +124,16 @@ export class GpuMerge {
 					const one = at(i);
 					return one ? diagonal({ stack: one.stack, rank: rankOf(one.stack) }, one.c) : new Float64Array(0);
 				});
-				const orders = found.map((sigma) => Array.from(sigma.keys()).sort((a, b) => (sigma[b] ?? 0) - (sigma[a] ?? 0)));
-				const sigmas = found.map((sigma, i) => Float64Array.from(orders[i] ?? [], (k) => sigma[k] ?? 0));
-				const ranks = sigmas.map((sigma, i) => {
-					const one = at(i);
-					if (!one) return 0;
-					const most = one.stack.parts.reduce((sum, { lora, scale }, k) => sum + Math.abs((one.c[lora] ?? 0) * scale) * (sizes[i]?.[k] ?? 0), 0);
-					return Math.hypot(...sigma) > CANCELLED * most ? choose(one.stack, sigma) : 0;
+				const orders = found.map(({ sigma }) => Array.from(sigma.keys()).sort((a, b) => (sigma[b] ?? 0) - (sigma[a] ?? 0)));
+				const sigmas = found.map(({ sigma }, i) => Float64Array.from(orders[i] ?? [], (k) => sigma[k] ?? 0));
+				const ranks = found.map((values, i) => {
+					const [one, sigma] = [at(i), sigmas[i] ?? new Float64Array(0)];
+					return one && Math.hypot(...sigma) > CANCELLED * largestSum(one.stack, values, one.c) ? choose(one.stack, sigma) : 0;
 				});
 				const factors = await svd.project((i) => (orders[i] ?? []).slice(0, ranks[i] ?? 0));
 				factors.forEach(({ up, down }, i) => {
 					const [stack, rank, sigma] = [stacks[i], ranks[i] ?? 0, sigmas[i]];
-					if (stack && sigma && rank > 0) results.set(stack, { up: transposed(up, stack.rows), down, sigma, rank });
+					if (stack && sigma && rank > 0) results.set(stack, { up, down, sigma, rank });
 				});
 			} finally {
 				if (!this.#keep) svd.destroy();

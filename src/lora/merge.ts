@@ -139,7 +139,7 @@ export class MergeSession {
 		if (!gpu || settings.method !== 'svd' || !(force ?? prefersGpu(gpu, this.#stacks))) return new Map();
 		if (this.#gpu?.gpu !== gpu) {
 			this.release();
-			this.#gpu = new GpuMerge(gpu, this.#stacks, (stack) => this.#load(stack));
+			this.#gpu = new GpuMerge(gpu, this.#stacks);
 		}
 		const coefficients = (stack: Stack): number[] => settings.parts.map((part) => blockRatio(part, stack.block));
 		try {
