@@ -101,7 +101,7 @@ function payload() {
 	const index = Buffer.from(JSON.stringify(files.map(({ path, bytes }) => [path, bytes.length])));
 	const length = Buffer.alloc(4);
 	length.writeUInt32LE(index.length);
-	return gzipSync(Buffer.concat([length, index, ...files.map(({ bytes }) => bytes)]), { level: 6 });
+	return gzipSync(Buffer.concat([length, index, ...files.map(({ bytes }) => bytes)]), { level: 4 });
 }
 
 /** What the executable runs first: unpack unless that was done, then go on as an installed package. Runs as CommonJS inside of the executable. */
