@@ -45,6 +45,7 @@ export class WeightStore {
 	readonly #chunks: Chunk[] = [];
 	readonly #errors = new Map<string, number>();
 	#unsettled = 0;
+	#settling: Promise<void> = Promise.resolve();
 
 	constructor(
 		readonly gpu: Gpu,
@@ -82,9 +83,12 @@ export class WeightStore {
 		}
 		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape], dtype: int8 ? 'i8' : this.storage });
 		this.#unsettled += bytes;
-		if (this.#unsettled < IN_FLIGHT) return;
+		if (this.#unsettled < IN_FLIGHT / 2) return;
 		this.#unsettled = 0;
-		await settle(this.gpu);
+		// One half is taken in while the next is made ready.
+		await this.#settling;
+		this.#settling = settle(this.gpu);
+		this.#settling.catch(() => undefined);
 	}
 
 	get(name: string): StoredTensor | undefined {
