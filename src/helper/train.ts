@@ -46,7 +46,10 @@ function contentOf(event: RunEvent, name: string): { name: string; bytes: () => 
 		case 'file':
 			return { name: event.name, bytes: () => new Uint8Array(event.bytes) };
 		case 'preview':
-			return png(`preview-${event.pass}-step${String(event.step).padStart(6, '0')}-seed${event.seed}`, event.picture);
+			return png(
+				`preview-${event.pass}-step${String(event.step).padStart(6, '0')}-seed${event.seed}${event.strength === 1 ? '' : `-strength${signed(event.strength)}`}`,
+				event.picture
+			);
 		case 'stripCell':
 			return png(`strip-seed${event.seed}-strength${signed(event.strength)}`, event.picture);
 		default:
@@ -91,7 +94,7 @@ function folderOf({ input: { content } }: Job): string {
 class Night {
 	/** A file could not be written. */
 	unsaved = false;
-	#model: { file: string; id: string } | undefined;
+	#model: { files: string; id: string } | undefined;
 	#run = '';
 	#runs = 0;
 	readonly #store;
@@ -146,11 +149,12 @@ class Night {
 		reporter.passes(job.recipe);
 		if (queue.jobs.length > 1) reporter.note(`Job ${queue.jobs.findIndex(({ id }) => id === job.id) + 1} of ${queue.jobs.length}: ${job.recipe.name}`);
 		try {
-			const { modelFile, recipe, warnings, ...inputs } = await loadRecipeValue(job.recipe, folderOf(job), context.installation);
+			const { modelFile, vaeFile, recipe, warnings, ...inputs } = await loadRecipeValue(job.recipe, folderOf(job), context.installation);
 			void warnings; // said when the job was made
-			if (this.#model?.file !== modelFile) {
-				const { modelId } = await client.request({ type: 'openModel', source: await modelSource(modelFile) });
-				this.#model = { file: modelFile, id: modelId };
+			const files = JSON.stringify([modelFile, vaeFile]);
+			if (this.#model?.files !== files) {
+				const { modelId } = await client.request({ type: 'openModel', source: await modelSource(modelFile, vaeFile) });
+				this.#model = { files, id: modelId };
 			}
 			const ended = this.#follow(job, report);
 			await client.request({

@@ -3,6 +3,7 @@
  * Every number says where it comes from; none of them is enforced.
  */
 import type { ModelFamily, PassSettings, Recipe } from './recipe';
+import { TEXT_PER_RANK, trainsTextEncoder } from './text-encoder';
 
 function adviceRate(batch: number): number {
 	return Number(((1e-3 * batch) / 12).toPrecision(2));
@@ -54,11 +55,20 @@ export function factorCount(family: ModelFamily, pass: Pick<PassSettings, 'rank'
 	return (per.linear * pass.rank + extra) * (pass.network === 'loha' ? 2 : 1);
 }
 
+/** Trainable numbers of the text encoder, where the mode trains it. */
+function textFactors(recipe: Pick<Recipe, 'model' | 'mode' | 'passes'>): { modules: number; factors: number } {
+	if (!trainsTextEncoder(recipe)) return { modules: 0, factors: 0 };
+	const { rank, network } = recipe.passes.difference;
+	const { modules, linear } = TEXT_PER_RANK[recipe.model.family];
+	return { modules, factors: linear * rank * (network === 'loha' ? 2 : 1) };
+}
+
 /** Expected size of the saved file in bytes, within about one percent: numbers, alphas, and about 270 header bytes a module. */
-export function fileBytes(recipe: Pick<Recipe, 'model' | 'passes' | 'saving'>): number {
+export function fileBytes(recipe: Pick<Recipe, 'model' | 'mode' | 'passes' | 'saving'>): number {
 	const pass = recipe.passes.difference;
 	const per = PER_RANK[recipe.model.family];
-	const modules = per.modules + (pass.convRank > 0 ? per.convModules : 0);
+	const text = textFactors(recipe);
+	const modules = per.modules + (pass.convRank > 0 ? per.convModules : 0) + text.modules;
 	const width = recipe.saving.precision === 'f16' ? 2 : 4;
-	return factorCount(recipe.model.family, pass) * width + modules * (width + 430) + 4096;
+	return (factorCount(recipe.model.family, pass) + text.factors) * width + modules * (width + 430) + 4096;
 }

@@ -6,6 +6,7 @@ import { highestUsualRate } from './advice';
 import { problem } from './problem';
 import type { RecipeProblem, RecipeProblemCode } from './problem';
 import type { Mode, ModelFamily, PassSettings, Recipe } from './recipe';
+import { hasTextModules } from './text-encoder';
 
 type Values = Record<string, string | number>;
 
@@ -51,6 +52,10 @@ function checkPass(settings: PassSettings, where: string, family: ModelFamily, m
 	}
 	if (settings.blocks.includes('BASE') && mode !== 'lora') {
 		warn('recipe.textEncoderBlock', 'blocks', {}, `${where}.blocks names BASE; only mode lora trains the text encoder, so BASE is ignored.`);
+	}
+	if (settings.blocks.includes('BASE') && mode === 'lora' && !hasTextModules(settings)) {
+		const message = `${where}.blocks names BASE, but with attention "${settings.attention}" the text encoder is left out. Use attention "full".`;
+		warn('recipe.textEncoderAttention', 'blocks', { attention: settings.attention }, message);
 	}
 	const { network, attention, strength, optimizer, learningRate, batch } = settings;
 	if (network === 'loha' && (attention !== 'full' || strength !== 1)) {

@@ -37,7 +37,7 @@ export function passSettings(optimizer: OptimizerSettings, numbers: PassNumbers,
 }
 
 function preview(family: ModelFamily): PreviewSettings {
-	const common = { seeds: [1111, 2222, 3333], strengths: [-1, -0.5, 0, 0.5, 1, 1.5, 2] };
+	const common = { seeds: [1111, 2222, 3333], strengths: [-1, -0.5, 0, 0.5, 1, 1.5, 2], live: { seeds: [], strengths: [1] } };
 	if (family === 'mini') {
 		const prompt = '1girl, blue hair, long hair, green eyes, closed mouth, facing viewer, simple background, white background';
 		return { ...common, prompt, negative: '', steps: 30, cfg: 5, sampler: 'ddim', every: 50 };

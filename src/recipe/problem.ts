@@ -27,6 +27,7 @@ export type RecipeProblemCode =
 	| 'recipe.warmupTooLong'
 	| 'recipe.rateHighForBatch'
 	| 'recipe.textEncoderBlock'
+	| 'recipe.textEncoderAttention'
 	| 'recipe.sameSeed'
 	| 'recipe.lohaIgnores'
 	| 'recipe.convWithoutUse'

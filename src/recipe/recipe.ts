@@ -92,6 +92,8 @@ export interface ModelRef {
 	family: ModelFamily;
 	sha256?: string;
 	path?: string;
+	/** A file with another VAE; absent: the model's own. */
+	vae?: FileRef;
 	/** `mini` for the bundled model. */
 	bundled?: string;
 }
@@ -110,6 +112,8 @@ export interface PreviewSettings {
 	sampler: SamplerKind;
 	/** Steps between live previews; 0: none. */
 	every: number;
+	/** What a live preview draws: each of these seeds at each of these strengths. No seeds: the first of `seeds`. */
+	live: { seeds: number[]; strengths: number[] };
 }
 
 /** Pictures of a folder (modes lora and multiAddift). Lengths in pixels. */

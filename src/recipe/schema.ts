@@ -81,7 +81,14 @@ const recipe = v.object({
 	version: v.literal(1),
 	name: v.pipe(v.string(), v.minLength(1), v.maxLength(100), v.check(isFileStem)),
 	mode: v.picklist(MODES),
-	model: v.object({ name: text(255), family: v.picklist(['mini', 'sd15', 'sdxl'] as const), sha256, path, bundled }),
+	model: v.object({
+		name: text(255),
+		family: v.picklist(['mini', 'sd15', 'sdxl'] as const),
+		sha256,
+		path,
+		vae: v.exactOptional(v.object({ name: text(255), sha256, path })),
+		bundled
+	}),
 	prediction: v.picklist(['epsilon', 'v'] as const),
 	images: v.object({ original: image, target: image }),
 	prompts: v.object({ original: text(4000), target: text(4000) }),
@@ -111,7 +118,11 @@ const recipe = v.object({
 		steps: int(1, 200),
 		cfg: num(0, 50),
 		sampler: v.picklist(SAMPLERS),
-		every: steps
+		every: steps,
+		live: v.object({
+			seeds: v.pipe(v.array(int(0, MAX_SEED)), v.maxLength(8)),
+			strengths: v.pipe(v.array(num(-10, 10)), v.minLength(1), v.maxLength(8))
+		})
 	}),
 	probe: v.object({ every: steps }),
 	storage: v.picklist(['f16', 'f32'] as const),

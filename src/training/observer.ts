@@ -18,6 +18,7 @@ import type { TextConfig, UnetConfig } from '../diffusion/config';
 import type { Graph } from '../graph/ir';
 import type { Arenas } from '../kernels/arenas';
 import type { WeightStore } from '../kernels/weights';
+import { firstPictures, livePictures } from '../recipe/previews';
 import type { PassSettings, PreviewSettings } from '../recipe/recipe';
 
 /** Pictures are drawn two items at a time: with and without guidance. */
@@ -182,29 +183,14 @@ export class Observer {
 		emit({ type: 'probe', pass, step, base: mean(this.#base), now: mean(now), bands: probeBands(this.points, this.#base, now), verdict: this.verdict });
 	}
 
+	/** Draws what is to be drawn at this step; at 0 the pictures without the network. A stop in the middle keeps those that are finished. */
 	async preview(step: number): Promise<void> {
-		const { preview, frozen, pass, control, emit } = this.options;
-		const seed = preview?.settings.seeds[0];
-		if (!preview || !this.denoiser || seed === undefined) return;
-		const { sampler, steps, cfg } = preview.settings;
-		const strengths = [...frozen.map(() => 0), 1];
+		const { preview, pass, emit } = this.options;
+		if (!preview || !this.denoiser) return;
 		try {
-			const latent = await sampleLatents(this.denoiser, {
-				seeds: [seed],
-				noise: 'nv',
-				sampler,
-				spacing: preview.spacing,
-				prediction: preview.prediction,
-				steps,
-				cfg,
-				conditional: [await this.#worded(preview.conditional, strengths)],
-				unconditional: await this.#worded(preview.unconditional, strengths),
-				strengths,
-				onStep: () => {
-					if (control.request) throw new Interrupted();
-				}
-			});
-			emit({ type: 'preview', pass, step, seed, strength: 1, picture: await preview.decode(latent) });
+			for (const { seed, strength } of step === 0 ? firstPictures(preview.settings) : livePictures(preview.settings)) {
+				emit({ type: 'preview', pass, step, seed, strength, picture: await preview.decode(await this.#draw(this.denoiser, preview, seed, strength)) });
+			}
 		} catch (cause) {
 			if (cause instanceof Interrupted) return;
 			throw cause;
@@ -224,6 +210,27 @@ export class Observer {
 	get #frame(): VerdictFrame {
 		const { pass, settings, source } = this.options;
 		return { base: mean(this.#base), steps: settings.iterations, enough: source.enough ?? ENOUGH[pass], spent: this.#spent };
+	}
+
+	async #draw(denoiser: Denoiser, preview: PreviewOptions, seed: number, strength: number): Promise<Float32Array> {
+		const { frozen, control } = this.options;
+		const { sampler, steps, cfg } = preview.settings;
+		const strengths = [...frozen.map(() => 0), strength];
+		return sampleLatents(denoiser, {
+			seeds: [seed],
+			noise: 'nv',
+			sampler,
+			spacing: preview.spacing,
+			prediction: preview.prediction,
+			steps,
+			cfg,
+			conditional: [await this.#worded(preview.conditional, strengths)],
+			unconditional: await this.#worded(preview.unconditional, strengths),
+			strengths,
+			onStep: () => {
+				if (control.request) throw new Interrupted();
+			}
+		});
 	}
 
 	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number[]> {

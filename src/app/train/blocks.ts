@@ -1,4 +1,5 @@
-/** The blocks a family's UNet has, in the order people know them, by group. BASE (the text encoder) is no part of a difference run. */
+/** The blocks a family's UNet has, in the order people know them, by group. BASE, the text encoder, is none of them: it has a switch of its own. */
+import { BLOCK_IDS } from '../../recipe/recipe';
 import type { BlockId, ModelFamily } from '../../recipe/recipe';
 import { UNET_BLOCKS } from '../../recipe/defaults';
 
@@ -19,5 +20,10 @@ export function blockGroups(family: ModelFamily): { group: BlockGroup; blocks: B
 /** `blocks` with `changed` switched on or off, in the usual order. */
 export function withBlocks(blocks: readonly BlockId[], changed: readonly BlockId[], on: boolean): BlockId[] {
 	const wanted = new Set(on ? [...blocks, ...changed] : blocks.filter((block) => !changed.includes(block)));
-	return UNET_BLOCKS.filter((block) => wanted.has(block));
+	return BLOCK_IDS.filter((block) => wanted.has(block));
+}
+
+/** `blocks` with the text encoder or without it. */
+export function withTextEncoder(blocks: readonly BlockId[], on: boolean): BlockId[] {
+	return withBlocks(blocks, ['BASE'], on);
 }

@@ -83,6 +83,12 @@ export const modes = {
 		attentions: { full: 'Full', cross: 'Cross only', self: 'Self only' },
 		strength: 'Saved strength',
 		strengthHint: 'Baked into the file: 2 makes strength 1 act like 2.',
+		text: 'Text encoder',
+		textHint: 'Also learns what the words mean (block BASE). Helps with a new trigger word; with few pictures it wears out the words around it sooner.',
+		textOff: 'leave as it is',
+		textOn: 'train it too',
+		textRate: 'Its learning rate',
+		textRateHint: '0: the same as the UNet’s. Half or a tenth of it is usual.',
 		blocks: 'Blocks as text',
 		blocksHint:
 			'Groups (all, attention, face, in, mid, out, deep, fine), ids and ranges (OUT03-05), “-M00” to leave out, or a list of 12, 17, 20 or 26 numbers.',
@@ -91,6 +97,14 @@ export const modes = {
 			length: (entry: string) => `A list has 12, 17, 20 or 26 numbers, not ${entry}.`,
 			empty: 'At least one block must be left.'
 		}
+	},
+	live: {
+		strengths: 'Live: strengths',
+		strengthsHint: 'At which strengths the LoRA is shown while it learns, e.g. 0.5, 1, 1.5.',
+		seeds: 'Live: seeds',
+		seedsHint: 'Empty: the first preview seed.',
+		cost: (each: number, total: string) =>
+			`${each === 1 ? 'One picture' : `${each} pictures`} each time, ${total} in the whole run; training waits for them. Strength 0 is drawn once, at the beginning.`
 	},
 	open: {
 		drop: 'Open a recipe or a TrainTrain preset (.json)',

@@ -14,5 +14,6 @@ export const problemsEn: ProblemTexts = {
 	'recipe.timestepRange': (v) => `From ${v['min'] ?? ''} to ${v['max'] ?? ''}: the end must be larger than the start.`,
 	'recipe.warmupTooLong': (v) => `The warm-up is not shorter than the ${v['iterations'] ?? ''} iterations: the full rate is never reached.`,
 	'recipe.rateHighForBatch': (v) => `High for batch ${v['batch'] ?? ''}: up to about ${v['usual'] ?? ''} is usual, above that training often collapses.`,
-	'recipe.textEncoderBlock': () => 'BASE is the text encoder, which a difference run does not train. It is ignored.'
+	'recipe.textEncoderBlock': () => 'BASE is the text encoder, which only mode LoRA trains. It is ignored.',
+	'recipe.textEncoderAttention': () => 'With attention other than “Full” the text encoder (BASE) is not trained.'
 };

@@ -26,7 +26,5 @@ export const inputProblemsJa: ProblemTexts = {
 	'dataset.tooMany': (v) => `フォルダーに画像が ${at(v, 'count')} 枚あり、上限の ${at(v, 'limit')} 枚を超えています。フォルダーが正しいか確かめてください。`,
 	'dataset.notPng': (v) => `${at(v, 'name')} は使われません。コマンドラインで読めるのはPNGだけなので、PNGで保存し直してください。`,
 	'path.notFolder': (v) => `${at(v, 'path')} はフォルダーではなくファイルです。フォルダーを指定してください。`,
-	'file.changed': (v) => `${at(v, 'path')} はレシピを作ったときのファイルと中身が違います。`,
-	'blocks.textEncoder': () =>
-		'テキストエンコーダー（ブロックBASE）の学習にはまだ対応していません。BASEを外してください。キャプションはUNetだけでも学習できます。'
+	'file.changed': (v) => `${at(v, 'path')} はレシピを作ったときのファイルと中身が違います。`
 };

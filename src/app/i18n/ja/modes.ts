@@ -85,6 +85,12 @@ export const modes: typeof en = {
 		attentions: { full: 'すべて', cross: 'クロスのみ', self: 'セルフのみ' },
 		strength: '保存時の強さ',
 		strengthHint: 'ファイルに焼き込みます。2なら、強さ1で使っても2のように効きます。',
+		text: 'テキストエンコーダー',
+		textHint: '言葉の意味も一緒に学習します（ブロックBASE）。新しいトリガーワードに効きますが、画像が少ないと周りの言葉まで崩れやすくなります。',
+		textOff: 'そのまま',
+		textOn: '一緒に学習する',
+		textRate: 'その学習率',
+		textRateHint: '0ならUNetと同じ。半分から10分の1くらいが目安です。',
 		blocks: 'ブロックを文字で',
 		blocksHint:
 			'グループ（all, attention, face, in, mid, out, deep, fine）、名前や範囲（OUT03-05）、除くときは「-M00」。12・17・20・26個の数字の並びも使えます。',
@@ -93,6 +99,13 @@ export const modes: typeof en = {
 			length: (entry) => `数字は12・17・20・26個のどれかです（${entry} 個あります）。`,
 			empty: 'ブロックを1つ以上残してください。'
 		}
+	},
+	live: {
+		strengths: 'ライブ: 強さ',
+		strengthsHint: '学習中に表示するLoRAの強さ。例: 0.5, 1, 1.5',
+		seeds: 'ライブ: シード',
+		seedsHint: '空なら、プレビューの最初のシード。',
+		cost: (each, total) => `1回に ${each} 枚、全部で ${total} 枚。描いている間、学習は止まります。強さ0は最初に1度だけ描きます。`
 	},
 	open: {
 		drop: 'レシピや TrainTrain のプリセット（.json）を開く',

@@ -28,6 +28,7 @@ export const recipeProblemsJa: ProblemTexts = {
 	'recipe.warmupTooLong': (v) => `ウォームアップがステップ数 ${at(v, 'iterations')} より短くないため、学習率が上がりきりません。`,
 	'recipe.rateHighForBatch': (v) => `バッチ ${at(v, 'batch')} には高めです。普通は ${at(v, 'usual')} くらいまでで、超えると崩壊しやすくなります。`,
 	'recipe.textEncoderBlock': () => 'BASE（テキストエンコーダー）を学習するのは「LoRA」モードだけなので無視します。',
+	'recipe.textEncoderAttention': () => 'アテンションを「すべて」以外にすると、テキストエンコーダー（BASE）は学習されません。',
 	'recipe.sameSeed': () => '2段階のシードが同じです。',
 	'recipe.lohaIgnores': (v) => (at(v, 'field') === 'strength' ? 'LoHa には「強さの焼き込み」が効きません。' : 'LoHa には「アテンションの選択」が効きません。'),
 	'recipe.convWithoutUse': (v) => `アテンションだけを学習するので、畳み込みの rank ${at(v, 'convRank')} は使われません。「すべて」にするか、0にしてください。`,
