@@ -2,8 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { openFileAsBlob } from '../formats/node';
-import { createHost } from '../service/host';
-import { createInProcessClient } from '../service/inProcess';
 import type { Platform } from '../service/platform';
 import type { TrainerClient } from '../service/protocol';
 import { RunHouse } from '../service/run-house';
@@ -18,6 +16,7 @@ import { nodePlatform } from './platform';
 import { runFolder } from './runFolder';
 import { serveApp } from './server';
 import { serveSocket, type SocketLimits } from './socket';
+import { openTrainers } from './trainers';
 
 export interface HelperOptions {
 	installation: Installation;
@@ -45,9 +44,9 @@ export interface Helper {
 }
 
 /** What the trainer of a helper works with: snapshots in the helper's folder, models from its owner's folders, and the bundled model whatever address a page gives it. */
-export function helperPlatform(installation: Installation, folder: string, config: string): Platform {
+export function helperPlatform(installation: Installation, folder: string, config: string, flags?: readonly string[]): Platform {
 	return {
-		...nodePlatform(),
+		...nodePlatform(flags),
 		fetchBundled: () => openFileAsBlob(installation.bundled('models/mini.safetensors')),
 		openSnapshots: () => Promise.resolve(snapshotStore(folderSlots(join(folder, 'snapshots')))),
 		shelf: new Models(config)
@@ -63,7 +62,7 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
 		await folder.release();
 		throw error;
 	});
-	const trainer = options.trainer ?? createInProcessClient(createHost(helperPlatform(installation, folder.path, config)));
+	const trainer = options.trainer ?? (await openTrainers((flags) => helperPlatform(installation, folder.path, config, flags)));
 	const models = new Models(config);
 	const house = await RunHouse.open(trainer, runFolder(join(folder.path, 'runs')), { saveResult: (name, bytes) => models.save(name, bytes) });
 	const pairings = new Pairings(config);

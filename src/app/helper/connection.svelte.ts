@@ -163,7 +163,7 @@ class HelperConnection {
 	#translate(source: ModelSource, place: Place): ModelSource | null {
 		if (place === 'here') return source.kind === 'named' ? null : source;
 		if (source.kind !== 'file') return source;
-		const twin = this.twinOf({ name: source.name, size: source.blob.size });
+		const twin = 'vae' in source && source.vae ? undefined : this.twinOf({ name: source.name, size: source.blob.size });
 		if (twin) return { kind: 'named', id: twin.id };
 		return source.blob.size <= MOST_SENT ? source : null;
 	}
