@@ -15,6 +15,8 @@ import { unetConstants } from './unet-layout';
 export interface Checkpoint {
 	readonly config: ModelConfig;
 	readonly file: SafetensorsFile;
+	/** Where the VAE is, when not in the same file. */
+	readonly vaeFile?: SafetensorsFile | undefined;
 }
 
 const COMPLETE = 'Choose a complete checkpoint (UNet, VAE and text encoder in one file).';
@@ -23,10 +25,36 @@ const CLIP_PREFIXES = ['cond_stage_model.transformer.text_model.', 'cond_stage_m
 const TOKENS = 'embeddings.token_embedding.weight';
 const BIG_G_PREFIX = 'conditioner.embedders.1.model.';
 
-/** @throws FormatError naming what the file is or what it lacks */
-export async function openCheckpoint(source: ByteSource): Promise<Checkpoint> {
+/** @param vae a file with another VAE @throws FormatError naming what a file is or what it lacks */
+export async function openCheckpoint(source: ByteSource, vae?: ByteSource): Promise<Checkpoint> {
 	const file = await openSafetensors(source);
-	return { config: readConfig(file.tensors, file.metadata), file };
+	const checkpoint = { config: readConfig(file.tensors, file.metadata), file };
+	return vae ? withVae(checkpoint, vae) : checkpoint;
+}
+
+/** Places of a VAE in files of its own: bare, as in a checkpoint, as some tools save it. */
+const VAE_FILE_PREFIXES = ['', VAE_PREFIX, 'vae.'];
+
+/**
+ * The same model with the VAE of another file, in place of its own; the latents' scale stays the model's.
+ * @throws FormatError `not-vae` or `is-diffusers`, `incomplete-model`, `unknown-model` when it makes other latents
+ */
+async function withVae(checkpoint: Checkpoint, source: ByteSource): Promise<Checkpoint> {
+	const file = await openSafetensors(source);
+	const { scale, groups, latentChannels } = checkpoint.config.vae;
+	const prefix = VAE_FILE_PREFIXES.find((candidate) => file.tensors.has(`${candidate}encoder.conv_in.weight`));
+	if (prefix === undefined || file.tensors.has(`${prefix}encoder.down_blocks.0.resnets.0.conv1.weight`)) {
+		const diffusers = prefix !== undefined;
+		const problem = diffusers ? 'This is a VAE in the diffusers layout' : 'This file holds no VAE';
+		const remedy = 'Choose the VAE as one file in the original layout, as WebUI and ComfyUI use it, or leave it out: the model has one of its own.';
+		throw new FormatError(diffusers ? 'is-diffusers' : 'not-vae', `${prefix ?? ''}encoder`, problem, remedy);
+	}
+	const vae = readVae(new Shapes(file.tensors), scale, groups, prefix);
+	if (vae.latentChannels !== latentChannels || vae.channelMult.length !== checkpoint.config.vae.channelMult.length) {
+		const problem = `This VAE makes ${vae.latentChannels} channels at 1/${2 ** (vae.channelMult.length - 1)} of the size, which the UNet does not understand`;
+		throw new FormatError('unknown-model', `${prefix}decoder.conv_in.weight`, problem, 'Choose a VAE that was made for this kind of model.');
+	}
+	return { ...checkpoint, config: { ...checkpoint.config, vae }, vaeFile: file };
 }
 
 /** The configuration of a model by its tensors' shapes. @throws FormatError as `openCheckpoint` */
@@ -149,14 +177,14 @@ function checkUnet(tensors: Tensors, config: UnetConfig): void {
 	}
 }
 
-function readVae(shapes: Shapes, scale: number, groups: number): VaeConfig {
-	const key = (path: string): string => `${VAE_PREFIX}${path}`;
+function readVae(shapes: Shapes, scale: number, groups: number, prefix = VAE_PREFIX): VaeConfig {
+	const key = (path: string): string => `${prefix}${path}`;
 	const channels = shapes.size(key('encoder.conv_in.weight'), 0);
 	const levels = shapes.count((i) => key(`encoder.down.${i}.block.0.conv1.weight`));
 	const latentChannels = shapes.size(key('decoder.conv_in.weight'), 1);
 	for (const name of ['quant_conv.weight', 'post_quant_conv.weight', 'encoder.mid.attn_1.q.weight', 'decoder.mid.attn_1.q.weight']) shapes.size(key(name), 0);
 	return {
-		prefix: VAE_PREFIX,
+		prefix,
 		channels,
 		channelMult: Array.from({ length: levels }, (_, i) => shapes.size(key(`encoder.down.${i}.block.0.conv1.weight`), 0) / channels),
 		resBlocks: shapes.count((j) => key(`encoder.down.0.block.${j}.conv1.weight`)),

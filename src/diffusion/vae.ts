@@ -32,7 +32,8 @@ export interface Vae {
 }
 
 /** Weights are read when they are needed. @param limits of memory; the results do not depend on them */
-export function openVae({ file, config: { vae: config } }: Checkpoint, limits?: StripLimits): Vae {
+export function openVae({ file: own, vaeFile, config: { vae: config } }: Checkpoint, limits?: StripLimits): Vae {
+	const file = vaeFile ?? own;
 	const factor = latentFactor(config);
 	const net = new StripNetwork(file, config.prefix, limits);
 

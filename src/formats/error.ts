@@ -25,6 +25,7 @@ export type FormatErrorCode =
 	// checkpoints
 	| 'is-lora'
 	| 'is-vae'
+	| 'not-vae'
 	| 'is-diffusers'
 	| 'is-unet-only'
 	| 'is-sd2'

@@ -40,6 +40,8 @@ export interface SampleCommand {
 	name: 'sample';
 	/** Without it the bundled model. */
 	model?: string;
+	/** A file with another VAE. */
+	vae?: string;
 	loras: { file: string; strength: number }[];
 	prompt: string;
 	negative: string;
@@ -77,6 +79,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	train: {
 		out: { type: 'string' },
 		model: { type: 'string' },
+		vae: { type: 'string' },
 		resume: { type: 'string' },
 		sweep: { type: 'string', multiple: true },
 		csv: { type: 'boolean' },
@@ -84,6 +87,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	},
 	sample: {
 		model: { type: 'string' },
+		vae: { type: 'string' },
 		lora: { type: 'string', multiple: true },
 		prompt: { type: 'string' },
 		negative: { type: 'string' },
@@ -173,10 +177,12 @@ function parseSampler(text: string): SamplerKind {
 
 function sample(values: Values): SampleCommand {
 	const model = values.text('model');
+	const vae = values.text('vae');
 	const size = values.text('size');
 	return {
 		name: 'sample',
 		...(model === undefined ? {} : { model }),
+		...(vae === undefined ? {} : { vae }),
 		loras: values.list('lora').map(parseLora),
 		prompt: values.text('prompt') ?? '',
 		negative: values.text('negative') ?? '',
@@ -199,10 +205,10 @@ function train(values: Values, recipes: string[]): TrainCommand {
 			throw new UsageError(`--sweep wants FIELD=VALUE,VALUE such as passes.difference.learningRate=5e-5,1e-4, not “${text}”.`);
 		return { field: text.slice(0, at), values: text.slice(at + 1) };
 	});
-	const model = values.text('model');
+	const [model, vae] = [values.text('model'), values.text('vae')];
 	if (resume !== undefined && recipes.length === 0) {
-		if (sweeps.length > 0 || model !== undefined || values.text('out') !== undefined)
-			throw new UsageError('--resume without a recipe goes on with what was interrupted; it takes no --sweep, --model or --out.');
+		if (sweeps.length > 0 || model !== undefined || vae !== undefined || values.text('out') !== undefined)
+			throw new UsageError('--resume without a recipe goes on with what was interrupted; it takes no --sweep, --model, --vae or --out.');
 		return { name: 'train', recipes, sweeps, out: resume, resume: true, csv, json };
 	}
 	if (recipes.length === 0) throw new UsageError('RECIPE.json is missing.');
@@ -211,7 +217,7 @@ function train(values: Values, recipes: string[]): TrainCommand {
 			'With a recipe, --resume wants the LoRA (.safetensors) to train on from. To go on with an interrupted training, leave the recipe out.'
 		);
 	const out = values.required('out', 'the folder for the results');
-	const from = { ...(model === undefined ? {} : { model }), ...(resume === undefined ? {} : { start: resume }) };
+	const from = { ...(model === undefined ? {} : { model }), ...(vae === undefined ? {} : { vae }), ...(resume === undefined ? {} : { start: resume }) };
 	return { name: 'train', recipes, sweeps, out, resume: false, ...from, csv, json };
 }
 

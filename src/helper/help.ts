@@ -39,7 +39,7 @@ Shows a new pairing code, to be entered on a page that wants to use the helper. 
   --allow ADDR     pages at this address may ask to be paired, e.g. https://example.org
   --disallow ADDR  takes that back, and every pairing of that address
   --json           the code or the list as JSON`,
-	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--sweep FIELD=VALUES]… [--csv] [--json]
+	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--vae F] [--sweep FIELD=VALUES]… [--csv] [--json]
 utsushi train --resume DIR [--json]
 utsushi train RECIPE.json --resume LORA.safetensors --out DIR
 
@@ -52,6 +52,7 @@ from the last snapshot, and the result is the same as without the interruption.
 
   --out DIR     folder for the results, made when missing
   --model NAME  another model than the recipe's: a path, or a name of “utsushi models”
+  --vae F       a file with another VAE than the model's own
   --sweep F=V   trains once per value: --sweep lr=5e-5,1e-4; may be given several times. F is a field of the recipe, or lr, dim, alpha,
                 steps, batch: those of the pass that makes the result
   --resume DIR  goes on with what was interrupted in DIR (or with the one whose snapshot or LoRA in DIR is named)
@@ -62,6 +63,7 @@ from the last snapshot, and the result is the same as without the interruption.
 
   --out F.png          the picture to write (an existing file is replaced)
   --model F            checkpoint (.safetensors) or its name; default: the bundled model
+  --vae F              a file with another VAE than the model's own
   --lora F:STRENGTH    a LoRA (or its name) and its strength (-10 to 10, default 1); may be given several times
   --prompt TEXT        default empty
   --negative TEXT      default empty

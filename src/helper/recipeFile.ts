@@ -26,6 +26,8 @@ const MAX_LORA_BYTES = 2 ** 31;
 /** The recipe with what its mode trains on. */
 export interface LoadedRecipe extends RunInput {
 	modelFile: string;
+	/** Where the VAE is, when not in the model's file. */
+	vaeFile?: string | undefined;
 	warnings: Problem[];
 }
 
@@ -135,6 +137,13 @@ export async function loadRecipeValue(value: unknown, folder: string, installati
 		await fileSize(file, 'model');
 		return file;
 	});
+	const vaeFile = await attempt(async () => {
+		const { vae } = recipe.model;
+		if (!vae) return undefined;
+		const file = place(vae, 'model.vae', (name) => name);
+		await fileSize(file, 'model.vae');
+		return file;
+	});
 	const lora = (ref: FileRef | null, where: string): Promise<ArrayBuffer | undefined> =>
 		attempt(async () => {
 			if (!ref) return undefined;
@@ -165,5 +174,5 @@ export async function loadRecipeValue(value: unknown, folder: string, installati
 		start: await lora(recipe.resumeFrom, 'resumeFrom')
 	};
 	if (problems.length > 0 || modelFile === undefined) throw new InputError([...problems, ...warnings]);
-	return { ...input, modelFile, warnings };
+	return { ...input, modelFile, vaeFile, warnings };
 }

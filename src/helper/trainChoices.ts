@@ -10,6 +10,8 @@ import { fileSize, pathProblem } from './recipeFile';
 export interface Choices {
 	/** A path or a name. */
 	model?: string;
+	/** A file with another VAE. */
+	vae?: string;
 	/** The LoRA to start from. */
 	start?: string;
 }
@@ -21,11 +23,12 @@ function isObject(value: unknown): value is Json {
 }
 
 /** The choices as a change of a recipe's JSON; what is no recipe stays as it is and is refused by the schema. @throws InputError */
-export async function recipeChange({ model, start }: Choices): Promise<(value: unknown) => unknown> {
+export async function recipeChange({ model, vae, start }: Choices): Promise<(value: unknown) => unknown> {
 	const modelPath = model === undefined ? undefined : resolve(await pathByName(model, 'checkpoint', '--model'));
 	const startPath = start === undefined ? undefined : resolve(await pathByName(start, 'lora', '--resume'));
 	if (modelPath !== undefined) await fileSize(modelPath, '--model');
 	if (startPath !== undefined) await fileSize(startPath, '--resume');
+	if (vae !== undefined) await fileSize(vae, '--vae');
 	return (value) => {
 		if (!isObject(value)) return value;
 		const changed: Json = { ...value };
@@ -36,6 +39,10 @@ export async function recipeChange({ model, start }: Choices): Promise<(value: u
 			void bundled;
 			void sha256;
 			changed['model'] = { ...kept, name: parse(modelPath).name, path: modelPath };
+		}
+		if (vae !== undefined) {
+			const before = isObject(changed['model']) ? changed['model'] : {};
+			changed['model'] = { ...before, vae: { name: basename(vae), path: resolve(vae) } };
 		}
 		if (startPath !== undefined) changed['resumeFrom'] = { name: basename(startPath), path: startPath };
 		return changed;

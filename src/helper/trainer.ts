@@ -9,10 +9,13 @@ import { snapshotStore } from '../storage/snapshots/snapshots';
 import { nodePlatform } from './platform';
 import { fileSize } from './recipeFile';
 
-/** A file on disk as the protocol wants it; read lazily, so a checkpoint of 7 GB never sits in memory. */
-export async function modelSource(file: string): Promise<ModelSource> {
+/** A checkpoint on disk, perhaps with another VAE, as the protocol wants it; read lazily, so a checkpoint of 7 GB never sits in memory. */
+export async function modelSource(file: string, vae?: string): Promise<ModelSource> {
 	await fileSize(file, 'model');
-	return { kind: 'file', name: basename(file), blob: await openFileAsBlob(file) };
+	const source = { kind: 'file', name: basename(file), blob: await openFileAsBlob(file) } as const;
+	if (vae === undefined) return source;
+	await fileSize(vae, 'model.vae');
+	return { ...source, vae: { name: basename(vae), blob: await openFileAsBlob(vae) } };
 }
 
 /** @param snapshots folder for the snapshots of trainings; absent: none are taken */

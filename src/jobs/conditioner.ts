@@ -14,16 +14,16 @@ export interface Conditioner {
 	/** Prompts as WebUI reads them (emphasis, BREAK, any length): context `[77·k, C]` and pooled vector of each. */
 	encodePrompts(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
 	/** The posterior mean, scaled, `[h, w, 4]`. */
-	encodePicture(picture: Picture): Promise<Float32Array>;
+	encodePicture(picture: Picture, onProgress?: Progress): Promise<Float32Array>;
 	/** @param latent `[h, w, 4]`, scaled */
-	decode(latent: Float32Array, height: number, width: number): Promise<Picture>;
+	decode(latent: Float32Array, height: number, width: number, onProgress?: Progress): Promise<Picture>;
 	/** Gives the memory back; the conditioner is of no use afterwards. */
 	close(): Promise<void>;
 }
 
-/** The same conditioner made from the file alone, for a worker that is sent nothing else. */
-export async function openConditionerOf(blob: Blob): Promise<Conditioner> {
-	return conditionerOf(await openCheckpoint(blobSource(blob)));
+/** The same conditioner made from the files alone, for a worker that is sent nothing else. */
+export async function openConditionerOf(blob: Blob, vae?: Blob): Promise<Conditioner> {
+	return conditionerOf(await openCheckpoint(blobSource(blob), vae && blobSource(vae)));
 }
 
 export function conditionerOf(checkpoint: Checkpoint): Conditioner {
@@ -36,8 +36,8 @@ export function conditionerOf(checkpoint: Checkpoint): Conditioner {
 			return prompts.map((_, i) => ({ context: cut(context, i), pooled: cut(pooled, i) }));
 		},
 		encodePrompts: (prompts, onProgress) => text.weighted(prompts, onProgress),
-		encodePicture: (picture) => vae.latent(picture),
-		decode: (latent, height, width) => vae.decode(latent, height, width),
+		encodePicture: (picture, onProgress) => vae.latent(picture, undefined, onProgress),
+		decode: (latent, height, width, onProgress) => vae.decode(latent, height, width, onProgress),
 		async close() {
 			await text.close();
 			await vae.close();

@@ -134,7 +134,7 @@ export async function encodeInputs(
 		return lookedUp ? { ...conditioning, text: lookedUp.get(prompt) } : conditioning;
 	};
 	const latent = async (picture: Picture): Promise<Float32Array> => {
-		const encoded = await conditioner.encodePicture(picture);
+		const encoded = await conditioner.encodePicture(picture, between);
 		between();
 		return encoded;
 	};

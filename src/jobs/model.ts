@@ -16,7 +16,9 @@ export class OpenModel {
 		readonly id: string,
 		readonly name: string,
 		readonly blob: Blob,
-		readonly checkpoint: Checkpoint
+		readonly checkpoint: Checkpoint,
+		/** The file of the VAE, when not the model's own. */
+		readonly vae?: Blob
 	) {
 		this.modules = unetModules(checkpoint.config.unet);
 	}
@@ -46,7 +48,7 @@ export class OpenModel {
 	}
 }
 
-/** Reads the header only. Errors: `FormatError` naming what the file is or lacks. */
-export async function openModel(id: string, name: string, blob: Blob): Promise<OpenModel> {
-	return new OpenModel(id, name, blob, await openCheckpoint(blobSource(blob)));
+/** Reads the headers only. @param vae a file with another VAE @throws FormatError naming what a file is or lacks */
+export async function openModel(id: string, name: string, blob: Blob, vae?: Blob): Promise<OpenModel> {
+	return new OpenModel(id, name, blob, await openCheckpoint(blobSource(blob), vae && blobSource(vae)), vae);
 }

@@ -39,16 +39,18 @@ interface Stored {
 }
 
 /** What a run is made of, as a fingerprint. Names, previews and intermediate files may change between the parts of a run. */
-export async function runIdentity(recipe: Recipe, pictures: readonly (Picture | undefined)[], model: Blob): Promise<string> {
+export async function runIdentity(recipe: Recipe, pictures: readonly (Picture | undefined)[], model: Blob, vae?: Blob): Promise<string> {
 	const { name, preview, saving, ...trained } = recipe;
 	void [name, preview, saving];
 	const pieces: Uint8Array[] = [new TextEncoder().encode(JSON.stringify(trained))];
 	for (const picture of pictures) if (picture) pieces.push(await digest(new Uint8Array(picture.data.buffer, picture.data.byteOffset, picture.data.byteLength)));
 	// A checkpoint of gigabytes is known by its size, its header and two samples of its numbers.
 	const sample = 2 ** 16;
-	pieces.push(new TextEncoder().encode(` ${model.size} `));
-	for (const at of [0, Math.floor(model.size / 2), Math.max(0, model.size - sample)])
-		pieces.push(new Uint8Array(await model.slice(at, at + sample).arrayBuffer()));
+	for (const file of vae ? [model, vae] : [model]) {
+		pieces.push(new TextEncoder().encode(` ${file.size} `));
+		for (const at of [0, Math.floor(file.size / 2), Math.max(0, file.size - sample)])
+			pieces.push(new Uint8Array(await file.slice(at, at + sample).arrayBuffer()));
+	}
 	const whole = new Uint8Array(await new Blob(pieces.map((piece) => piece.slice())).arrayBuffer());
 	return Array.from(await digest(whole), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

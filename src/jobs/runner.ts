@@ -151,7 +151,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 						emit({ type: 'sampleStep', step: Math.min(++done, total), steps: total });
 					}
 				});
-				emit({ type: 'stripCell', seed, strength, picture: await conditioner.decode(latent, height, width) });
+				emit({ type: 'stripCell', seed, strength, picture: await conditioner.decode(latent, height, width, () => continueUnlessStopped(control)) });
 			}
 		}
 	} finally {
@@ -168,7 +168,7 @@ async function runMemory(
 	{ gpu, model, emit, snapshots }: RunEnvironment
 ): Promise<RunMemory | undefined> {
 	if (!snapshots) return undefined;
-	const identity = await runIdentity(recipe, [original, target, mask, ...pictures.map(({ picture }) => picture)], model.blob);
+	const identity = await runIdentity(recipe, [original, target, mask, ...pictures.map(({ picture }) => picture)], model.blob, model.vae);
 	return openRunMemory(snapshots, { identity, device: deviceName(gpu), version, recipe, emit });
 }
 

@@ -137,7 +137,10 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 				environment.emit({ type: 'sampleStep', step: done, steps });
 			}
 		});
-		return await conditioner.decode(latent, height, width);
+		return await conditioner.decode(latent, height, width, (fraction) => {
+			continueUnlessStopped(control);
+			environment.emit({ type: 'state', state: 'sampling', detail: 'decode', fraction });
+		});
 	} finally {
 		denoiser?.destroy();
 		text?.destroy();

@@ -21,7 +21,8 @@ const PICTURE = ['name', 'sha256', 'path', 'bundled'];
 const FILE = ['name', 'sha256', 'path'];
 /** Fields of references, which no default can show: some are optional, and a reference that is null by default has none at all. */
 const REFERENCES: Readonly<Record<string, readonly string[]>> = {
-	model: ['name', 'family', 'sha256', 'path', 'bundled'],
+	model: ['name', 'family', 'sha256', 'path', 'bundled', 'vae'],
+	'model.vae': FILE,
 	'images.original': PICTURE,
 	'images.target': PICTURE,
 	mask: PICTURE,

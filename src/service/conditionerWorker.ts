@@ -14,14 +14,15 @@ function conditioner(): Promise<Conditioner> {
 }
 
 const remote = {
-	async open(blob: Blob): Promise<void> {
-		opened = openConditionerOf(blob);
+	async open(blob: Blob, vae?: Blob): Promise<void> {
+		opened = openConditionerOf(blob, vae);
 		await opened;
 	},
 	encodeText: async (prompts: string[], onProgress?: Progress): Promise<TextConditioning[]> => (await conditioner()).encodeText(prompts, onProgress),
 	encodePrompts: async (prompts: string[], onProgress?: Progress): Promise<TextConditioning[]> => (await conditioner()).encodePrompts(prompts, onProgress),
-	encodePicture: async (picture: Picture): Promise<Float32Array> => (await conditioner()).encodePicture(picture),
-	decode: async (latent: Float32Array, height: number, width: number): Promise<Picture> => (await conditioner()).decode(latent, height, width)
+	encodePicture: async (picture: Picture, onProgress?: Progress): Promise<Float32Array> => (await conditioner()).encodePicture(picture, onProgress),
+	decode: async (latent: Float32Array, height: number, width: number, onProgress?: Progress): Promise<Picture> =>
+		(await conditioner()).decode(latent, height, width, onProgress)
 };
 export type ConditionerRemote = typeof remote;
 

@@ -122,9 +122,9 @@ class Host implements TrainerHost {
 		const report = (detail: string, fraction: number): void => {
 			if (run !== undefined) this.#runs.emit(run, { type: 'state', state: 'preparing', detail, fraction });
 		};
-		const { name, blob } = await openSource(source, this.platform, (fraction) => report('download', fraction));
+		const { name, blob, vae } = await openSource(source, this.platform, (fraction) => report('download', fraction));
 		report('open', 0);
-		const model = await openModel(`model-${++this.#models}`, name, blob).catch((error: unknown) => {
+		const model = await openModel(`model-${++this.#models}`, name, blob, vae?.blob).catch((error: unknown) => {
 			const problem = asProblem(error, name);
 			throw new ServiceError(problem.code === 'internal' ? errorProblem('model.unreadable', name, `“${name}” cannot be read: ${problem.message}`) : problem);
 		});

@@ -4,6 +4,7 @@
  */
 import * as Comlink from 'comlink';
 import { openGpu, type Gpu } from '../gpu/gpu';
+import type { Progress } from '../diffusion/text';
 import type { Conditioner } from '../jobs/conditioner';
 import type { OpenModel } from '../jobs/model';
 import { errorProblem } from '../jobs/problem';
@@ -81,7 +82,7 @@ async function fetchSameOrigin(url: string, onProgress: (fraction: number) => vo
 	throw new ServiceError(errorProblem('model.notLoaded', 'model', message, { detail }));
 }
 
-async function conditionerInWorker({ blob }: OpenModel): Promise<Conditioner> {
+async function conditionerInWorker({ blob, vae }: OpenModel): Promise<Conditioner> {
 	const worker = new Worker(new URL('./conditionerWorker.ts', import.meta.url), { type: 'module', name: 'utsushi-conditioner' });
 	const died = new Promise<never>((_, reject) => {
 		worker.addEventListener('error', (event) => reject(new Error(event.message || 'The worker of the text encoder and VAE could not be started.')));
@@ -89,22 +90,36 @@ async function conditionerInWorker({ blob }: OpenModel): Promise<Conditioner> {
 	died.catch(() => undefined);
 	const remote = Comlink.wrap<ConditionerRemote>(worker);
 	const alive = <T>(work: Promise<T>): Promise<T> => Promise.race([work, died]);
+	/** Progress comes over from the worker; what its receiver throws (a stop) ends the waiting, and closing ends the work. */
+	const reporting = <T>(onProgress: Progress | undefined, work: (report?: Progress) => Promise<T>): Promise<T> => {
+		if (!onProgress) return alive(work());
+		return new Promise<T>((resolve, reject) => {
+			const report = (fraction: number): void => {
+				try {
+					onProgress(fraction);
+				} catch (error) {
+					reject(error instanceof Error ? error : new Error(String(error)));
+				}
+			};
+			alive(work(Comlink.proxy(report))).then(resolve, reject);
+		});
+	};
 	const close = (): Promise<void> => {
 		remote[Comlink.releaseProxy]();
 		worker.terminate();
 		return Promise.resolve();
 	};
 	try {
-		await alive(remote.open(blob));
+		await alive(remote.open(blob, vae));
 	} catch (error) {
 		await close();
 		throw error;
 	}
 	return {
-		encodeText: (prompts, onProgress) => alive(remote.encodeText([...prompts], onProgress && Comlink.proxy(onProgress))),
-		encodePrompts: (prompts, onProgress) => alive(remote.encodePrompts([...prompts], onProgress && Comlink.proxy(onProgress))),
-		encodePicture: (picture) => alive(remote.encodePicture(picture)),
-		decode: (latent, height, width) => alive(remote.decode(latent, height, width)),
+		encodeText: (prompts, onProgress) => reporting(onProgress, (report) => remote.encodeText([...prompts], report)),
+		encodePrompts: (prompts, onProgress) => reporting(onProgress, (report) => remote.encodePrompts([...prompts], report)),
+		encodePicture: (picture, onProgress) => reporting(onProgress, (report) => remote.encodePicture(picture, report)),
+		decode: (latent, height, width, onProgress) => reporting(onProgress, (report) => remote.decode(latent, height, width, report)),
 		close
 	};
 }

@@ -33,8 +33,8 @@ export interface AdapterSummary {
 	maxBindingSize: number;
 }
 
-/** A model file: the bundled one by id, one the user chose, or one from the helper's folders (`NamedModel.id`). */
-export type ModelSource = { kind: 'bundled'; id: 'mini'; url: string } | { kind: 'file'; name: string; blob: Blob } | { kind: 'named'; id: string };
+/** A model file: the bundled one by id, one the user chose (perhaps with another VAE), or one from the helper's folders (`NamedModel.id`). */
+export type ModelSource = { kind: 'bundled'; id: 'mini'; url: string } | { kind: 'file'; name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined } | { kind: 'named'; id: string };
 
 export interface ModelInfo {
 	modelId: string;

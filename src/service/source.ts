@@ -9,7 +9,7 @@ export async function openSource(
 	source: ModelSource,
 	platform: Pick<Platform, 'fetchBundled' | 'shelf'>,
 	onProgress: (fraction: number) => void
-): Promise<{ name: string; blob: Blob }> {
+): Promise<{ name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined }> {
 	switch (source.kind) {
 		case 'bundled':
 			return { name: source.id, blob: await platform.fetchBundled(source.url, onProgress) };

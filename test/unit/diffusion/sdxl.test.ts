@@ -1,14 +1,16 @@
 /** A tiny model of SDXL's shape against diffusers and transformers: both text encoders, the vector, the VAE; and the same checkpoint in every number type. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Checkpoint } from '../../../src/diffusion/checkpoint';
-import { channelsLast } from '../../../src/diffusion/noise';
+import { openCheckpoint, type Checkpoint } from '../../../src/diffusion/checkpoint';
+import { channelsLast, nvNormal } from '../../../src/diffusion/noise';
 import { openTextEncoder, sizeVector } from '../../../src/diffusion/text';
 import { openVae } from '../../../src/diffusion/vae';
 import type { Picture } from '../../../src/formats/png';
+import { FormatError } from '../../../src/formats/error';
 import type { SafetensorsFile } from '../../../src/formats/safetensors';
-import { nvNormal } from '../../../src/diffusion/noise';
+import { writeSafetensors, type TensorData } from '../../../src/formats/safetensors-writer';
+import { bytesSource } from '../../../src/formats/source';
 import { relativeError } from './golden';
-import { GIRL, sdxlVectors, SIZES, tinySdxl, WEIGHTED } from './tiny-sdxl';
+import { GIRL, sdxlVectors, SIZES, tinySdxl, tinySdxlBytes, WEIGHTED } from './tiny-sdxl';
 
 let checkpoint: Checkpoint;
 let expected: SafetensorsFile;
@@ -90,5 +92,47 @@ describe('a tiny SDXL', () => {
 		const { context } = await encoder.condition([GIRL]);
 		await encoder.close();
 		expect(relativeError(context, (await expected.readFloat32('context')).subarray(77 * 128))).toBeLessThan(type === 'fp8' ? 0.3 : 0.02);
+	});
+});
+
+describe('a VAE in a file of its own', () => {
+	const source = (tensors: TensorData[]) => bytesSource(writeSafetensors(tensors));
+	/** The checkpoint's VAE under other names, with another last bias. */
+	async function vaeFile(prefix: string, drop = ''): Promise<TensorData[]> {
+		const tensors: TensorData[] = [];
+		for (const [name, { shape }] of checkpoint.file.tensors) {
+			const key = name.replace('first_stage_model.', '');
+			if (key === name || (drop !== '' && key.startsWith(drop))) continue;
+			const data = await checkpoint.file.readFloat32(name);
+			tensors.push({ name: prefix + key, dtype: 'F32', shape, data: key === 'decoder.conv_out.bias' ? data.map((v) => v + 0.25) : data });
+		}
+		return tensors;
+	}
+
+	it.each(['', 'first_stage_model.', 'vae.'])('takes the place of the model’s own (keys begin with “%s”)', async (prefix) => {
+		const other = await openCheckpoint(bytesSource(tinySdxlBytes()), source(await vaeFile(prefix)));
+		expect(other.config).toMatchObject({ family: 'sdxl', vae: { prefix, scale: 0.13025 } });
+		const [a, b] = [openVae(checkpoint), openVae(other)];
+		const latent = new Float32Array(4 * 16).fill(0.1);
+		const [one, two] = [await a.decodePlanes(latent, 4, 4), await b.decodePlanes(latent, 4, 4)];
+		await a.close();
+		await b.close();
+		expect(Math.max(...two.map((v, i) => Math.abs(v - (one[i] ?? 0) - 0.25)))).toBeLessThan(1e-5);
+	});
+
+	it('is refused by what it is', async () => {
+		const bytes = tinySdxlBytes();
+		const problem = async (tensors: TensorData[]) =>
+			openCheckpoint(bytesSource(bytes), source(tensors)).then(
+				() => '',
+				(error: unknown) => (error instanceof FormatError ? error.code : String(error))
+			);
+		const one = (name: string): TensorData => ({ name, dtype: 'F32', shape: [1], data: new Float32Array(1) });
+		expect(await problem([one('hello')])).toBe('not-vae');
+		expect(await problem([one('encoder.conv_in.weight'), one('encoder.down_blocks.0.resnets.0.conv1.weight')])).toBe('is-diffusers');
+		expect(await problem(await vaeFile('', 'decoder.conv_in'))).toBe('incomplete-model');
+		expect(await problem((await vaeFile('')).map((t) => (t.name === 'decoder.conv_in.weight' ? { ...t, shape: [64, 4, 3, 3].reverse() } : t)))).toBe(
+			'unknown-model'
+		);
 	});
 });

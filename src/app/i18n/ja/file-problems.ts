@@ -27,6 +27,8 @@ export const fileProblemsJa: ProblemTexts = {
 	'file.html': () => 'モデルではなくWebページです。配布ページでログインや同意をしてから、ダウンロードし直してください。',
 	'file.not-safetensors': () => `safetensors ファイルではありません。${checkpoint}`,
 	'file.is-lora': () => 'これはLoRAで、モデルではありません。元になったモデルを選んでください。',
+	'file.not-vae': () =>
+		'このファイルにVAEは入っていません。WebUIやComfyUIで使う1ファイルのVAE（.safetensors）を選ぶか、指定を外してください。モデルには自分のVAEが入っています。',
 	'file.is-vae': () => `これはVAEだけのファイルです。${checkpoint}`,
 	'file.is-diffusers': () => 'diffusers 形式の一部です。1ファイルにまとまったモデルを選んでください。',
 	'file.is-unet-only': () => 'UNetだけのファイルです。VAEとテキストエンコーダーも入った1ファイルのモデルを選んでください。',
