@@ -180,7 +180,7 @@ class Sockets implements SocketServer {
 
 	#refuse(socket: WebSocket, problem: Problem): void {
 		this.#say(socket, { type: 'refused', problem });
-		socket.close(CLOSE.refused, problem.code);
+		this.#part(socket, CLOSE.refused, problem.code);
 	}
 
 	async #introduced(connection: Connection, origin: string, text: string): Promise<void> {
@@ -208,7 +208,7 @@ class Sockets implements SocketServer {
 				return;
 			}
 			this.#say(socket, { type: 'paired', token: result.token });
-			socket.close(1000);
+			this.#part(socket, 1000, '');
 			this.options.onPaired?.(origin);
 			return;
 		}
@@ -226,7 +226,8 @@ class Sockets implements SocketServer {
 
 	#welcome({ socket }: Connection, owner: Owner, name: string, pending: readonly number[], runs: Readonly<Record<string, number>>): void {
 		const session = this.#sessions.open(owner.id, name, Date.now());
-		this.#current.get(session)?.close(CLOSE.replaced, 'replaced');
+		const before = this.#current.get(session);
+		if (before) this.#part(before, CLOSE.replaced, 'replaced');
 		this.#current.set(session, socket);
 		const link = new Link({
 			send: (frame) => {
@@ -258,7 +259,7 @@ class Sockets implements SocketServer {
 		for (const resolve of held) resolve();
 		socket.on('message', (data, isBinary) => {
 			if (isBinary) link.receive(bytesOf(data));
-			else socket.close(CLOSE.broken, 'text');
+			else this.#part(socket, CLOSE.broken, 'text');
 		});
 		socket.on('close', () => {
 			link.close();
@@ -271,8 +272,13 @@ class Sockets implements SocketServer {
 	}
 
 	#broken(socket: WebSocket, { problem }: ProblemError): void {
-		socket.close(CLOSE.broken, problem.code);
-		// Whoever does not read does not answer the close either.
+		this.#part(socket, CLOSE.broken, problem.code);
+	}
+
+	/** Closes, and does not wait long for the answer: whoever does not read does not answer either. */
+	#part(socket: WebSocket, code: number, reason: string): void {
+		socket.resume(); // or the answer would never be read
+		socket.close(code, reason);
 		setTimeout(() => socket.terminate(), 1000).unref();
 	}
 
@@ -284,7 +290,8 @@ class Sockets implements SocketServer {
 			if (connection.socket.readyState === connection.socket.OPEN) connection.socket.ping();
 		}
 		const pairings = new Set((await this.options.pairings.list().catch(() => undefined))?.map(({ id }) => id));
-		for (const { socket, owner } of this.#connections) if (owner && owner.id !== 'cli' && !pairings.has(owner.id)) socket.close(CLOSE.refused, 'pairing.token');
+		for (const { socket, owner } of this.#connections)
+			if (owner && owner.id !== 'cli' && !pairings.has(owner.id)) this.#part(socket, CLOSE.refused, 'pairing.token');
 	}
 
 	async close(): Promise<void> {
