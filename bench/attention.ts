@@ -4,7 +4,7 @@
  *   npx vite build --ssr bench/attention.ts --outDir dist/bench
  *   node dist/bench/attention.js [--kinds forward,grad_rows,grad_columns] [--shapes sdxl] [--variants 64x4x1,tile] [--check] [--repeats 20]
  *
- * A variant is columns×subgroups×strips of the subgroup-matrix kernel, or `tile` (no matrices). Large shapes are compared with the tile kernel on the same
+ * A variant is columns×subgroups×strips of the subgroup-matrix kernel, or `tile`, `block`, `tight block` (no matrices). Large shapes are compared with the tile kernel on the same
  * halves, the small ones of --check with the interpreter; `error` is relative to the largest number. Times are GPU timestamps of a dispatch alone, the best of the repeats.
  * A variant that fails is a line with `failed`.
  */
@@ -26,7 +26,7 @@ const { values: args } = parseArgs({
 	options: {
 		kinds: { type: 'string', default: 'forward,grad_rows,grad_columns' },
 		shapes: { type: 'string', default: '' },
-		variants: { type: 'string', default: 'tile,64x4x1,32x4x1,32x4x2,64x2x1,32x2x1,32x8x1,64x2x2' },
+		variants: { type: 'string', default: 'tile,block,tight block,64x4x1,32x4x1,32x4x2,64x2x1,32x2x1,32x8x1,64x2x2' },
 		check: { type: 'boolean', default: false },
 		tiny: { type: 'boolean', default: false },
 		repeats: { type: 'string', default: '20' }
@@ -69,7 +69,8 @@ const wanted = (name: string, list: string): boolean => list === '' || list.spli
 const line = (value: unknown): void =>
 	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
 
-function variantOf(text: string): MatrixTile | 'tile' {
+function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' {
+	if (text === 'block' || text === 'tight block') return text;
 	const [columns, subgroups, strips] = text.split('x').map(Number);
 	return columns && subgroups && strips ? { columns, subgroups, strips } : 'tile';
 }
@@ -190,9 +191,9 @@ async function measure(shape: Shape, check: boolean): Promise<void> {
 	for (const text of args.variants.split(',')) {
 		const tile = variantOf(text);
 		// A kind that this shape of tile does not fit is left to the general kernel and not reported.
-		const fitting = kinds.filter((kind) => tile === 'tile' || (gpu.subgroupMatrix && matrixTileFits(kind, quads, tile, target)));
+		const fitting = kinds.filter((kind) => typeof tile === 'string' || (gpu.subgroupMatrix && matrixTileFits(kind, quads, tile, target)));
 		if (fitting.length === 0) continue;
-		const choice: AttentionChoice = tile === 'tile' ? 'tile' : Object.fromEntries(fitting.map((kind) => [kind, tile]));
+		const choice: AttentionChoice = typeof tile === 'string' ? tile : Object.fromEntries(fitting.map((kind) => [kind, tile]));
 		try {
 			const { data, times, compileMs } = await attempt(made, choice, names, check ? 1 : repeats);
 			if (!check && tile === 'tile') for (const [name, numbers] of data) expected.set(name, numbers);

@@ -6,6 +6,7 @@
  * memory, software adapters one invocation per row. Both shaders share bindings and parameters, explained in `attention_fat.wesl`.
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
+import { BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
 import { chooseMatrixTile, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
 import type { Binding, Dispatch, Scratch, Target } from './dispatch';
 import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
@@ -40,12 +41,12 @@ interface Kernel {
 const batchOf = (value: Value): number => value.shape[0] ?? 1;
 const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
 
-/** Kernels chosen by a test or measurement: a matrix shape for each, or the tile kernel for all. */
-export type AttentionChoice = 'tile' | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
+/** Kernels chosen by a test or measurement: a matrix shape for each, or one kernel for all. */
+export type AttentionChoice = 'tile' | 'block' | 'tight block' | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
 
 function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
 	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
-	if (choice === 'tile' || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
+	if (typeof choice === 'string' || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
 	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, target);
 }
 
@@ -73,6 +74,28 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 			constants: { D8: quads / 2, BN: matrix.columns, SUBS: matrix.subgroups, FR: matrix.strips },
 			params: packParams(rows, columns, stride / 2, { f32: scale }),
 			workgroups: [Math.ceil(rows / rowsOfTile(matrix)), heads, batch]
+		};
+	}
+	const { a1, a2 = a1, b1, b2 } = kernel.roles;
+	const isHalf = (...values: (Value | undefined)[]): boolean => values.every((value) => value?.dtype === 'f16');
+	const needs = { quads, stays: kernel.kind === 'forward' ? (1 as const) : (2 as const), halves: { rowsHalf: isHalf(a1, a2), columnsHalf: isHalf(b1, b2) } };
+	const block = choice === 'tile' ? undefined : chooseBlock(needs, target, choice === 'tight block');
+	if (block) {
+		return {
+			...common,
+			shader: 'attention_block',
+			conditions: {
+				...halves(target, kernel.roles),
+				grad_rows: kernel.kind === 'grad_rows',
+				grad_columns: kernel.kind === 'grad_columns',
+				causal: kernel.causal,
+				rows_half: block.rowsHalf,
+				columns_half: block.columnsHalf,
+				subgroups: blockSubgroups(target)
+			},
+			constants: { D4: quads, ND: Math.ceil(quads / 8) },
+			params: packParams(rows, columns, stride, { f32: scale }, quads, 4),
+			workgroups: [Math.ceil(rows / BLOCK_ROWS), heads, batch]
 		};
 	}
 	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS;
