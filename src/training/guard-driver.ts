@@ -4,14 +4,14 @@
  * Rules
  * - At every look the numbers asked for at the last one are judged, then new ones are asked for: norm, skipped steps, losses. So nothing waits, and what is judged depends
  *   on the step alone.
- * - Two copies of factors and optimizer state stay on the GPU: the good one, and a newer candidate. The candidate becomes the good one when two looks after it have been calm;
+ * - Two copies of factors and optimizer state are kept (`kernels/backup.ts` says where): the good one, and a newer candidate. The candidate becomes the good one when two looks after it have been calm;
  *   a new candidate is taken five looks after the last. So a state in which the trouble had already begun is not taken for good.
  * - Going back restores factors, optimizer, loss scale and step; draws and schedule are functions of the step, so the pass goes on as if it had had the lower rate from there.
  * - The state goes into snapshots with both copies, so that a resumed run would go back to the same place. Networks whose copies are larger than `MOST_KEPT` bytes leave them out;
  *   then the snapshot itself is the good state.
  */
 import type { Gpu } from '../gpu/gpu';
-import { FactorBackup } from '../kernels/backup';
+import { backupBytes, FactorBackup } from '../kernels/backup';
 import { createNormMeter, normBytes } from '../kernels/factor-norm';
 import type { NormMeter } from '../kernels/factor-norm';
 import type { FactorStore } from '../kernels/factors';
@@ -30,7 +30,7 @@ const MOST_KEPT = 64 << 20;
 
 /** GPU bytes of the guard. @param state factors and optimizer state, without gradients @param elements of the factor store @param limit largest binding in bytes */
 export function guardBytes(settings: GuardSettings, state: number, elements: number, limit: number): number {
-	return settings.action === 'off' ? 0 : 2 * state + normBytes(elements, limit);
+	return settings.action === 'off' ? 0 : 2 * backupBytes(state) + normBytes(elements, limit);
 }
 
 /** What the guard takes of the GPU. */
@@ -47,7 +47,7 @@ export class GuardMemory {
 	}
 
 	get bytes(): number {
-		return this.copies.reduce((sum, copy) => sum + copy.bytes, this.meter.bytes);
+		return this.copies.reduce((sum, copy) => sum + backupBytes(copy.size), this.meter.bytes);
 	}
 
 	destroy(): void {
@@ -138,7 +138,7 @@ export class GuardDriver {
 	/** Everything is queued and noted when this returns. */
 	capture(): Promise<GuardSnapshot> {
 		const [state, seen, asked] = [this.#state, this.#seen, this.#asked];
-		const whole = this.#goodCopy.bytes <= MOST_KEPT;
+		const whole = this.#goodCopy.size <= MOST_KEPT;
 		const saved = async (kept: Kept | undefined, copy: FactorBackup): Promise<Saved | null> => (kept && whole ? { ...kept, bytes: await copy.read() } : null);
 		const parts = Promise.all([asked?.norm, asked?.skipped, saved(this.#good, this.#goodCopy), saved(this.#candidate, this.#candidateCopy)]);
 		return parts.then(([norm, skipped, good, candidate]) => ({
@@ -208,7 +208,7 @@ export class GuardDriver {
 		const { settings, reporter, observer, scaler, pass, emit } = this.parts;
 		const { step: to, scaler: scale, norm } = this.#good;
 		await reporter.flush();
-		this.#goodCopy.bring();
+		await this.#goodCopy.bring();
 		const action = settings.action === 'rollback' && this.#state.rollbacks < settings.rollbacks ? 'rollback' : 'stop';
 		this.#asked = undefined;
 		this.#candidate = undefined;

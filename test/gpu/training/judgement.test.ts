@@ -148,13 +148,13 @@ describe('what the guard keeps on the GPU', () => {
 		const before = await store.readState();
 		await store.write('a', values.fill(Infinity));
 		expect(await meter.measure()).toBe(Infinity);
-		backup.bring();
+		await backup.bring();
 		expect(await store.readState()).toEqual(before);
 		const bytes = await backup.read();
 		await store.write('a', new Float32Array(12 * 260));
 		backup.take();
 		backup.write(bytes);
-		backup.bring();
+		await backup.bring();
 		expect(await store.readState()).toEqual(before);
 		backup.destroy();
 		meter.destroy();
