@@ -17,6 +17,7 @@ export {
 	type Queue
 } from '../jobs/queue';
 export { QueueRunner, type JobEnd, type JobReport } from '../jobs/queue-runner';
+export { pairFiles, pairRecipe } from '../jobs/queue-pairs';
 export { sweepRecipes, sweepValues } from '../jobs/queue-sweep';
 import type { Job, Queue } from '../jobs/queue';
 import { parseRecipe } from '../recipe/schema';

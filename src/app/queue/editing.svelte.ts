@@ -1,6 +1,9 @@
 /** Which job of the queue has its settings open in Train. Apart from the queue itself, whose code is loaded when it is first used. */
+import type { ModelSource } from '../../service/protocol';
+
 class Editing {
-	job = $state.raw<{ id: string; name: string } | null>(null);
+	/** `source`: the model that was chosen when the settings were opened; the job keeps its own unless another is chosen. */
+	job = $state.raw<{ id: string; name: string; source: ModelSource } | null>(null);
 }
 
 export const editing = new Editing();

@@ -114,8 +114,9 @@ class AppQueue {
 		return { id: newId(), recipe, input: await this.#input(content) };
 	}
 
-	async #input(content: Content): Promise<JobInput> {
-		const model = await modelReference(trainer.source, this.#store);
+	/** @param known the model as a job refers to it already */
+	async #input(content: Content, known?: JobInput['model']): Promise<JobInput> {
+		const model = known ?? (await modelReference(trainer.source, this.#store));
 		const { wish } = pairing;
 		const where = wish === 'here' ? {} : { where: wish };
 		if (!this.#store) return { model, ...where, content };
@@ -129,6 +130,20 @@ class AppQueue {
 		runner.dispatch({ type: 'add', jobs: [await this.#draft(request)], time: Date.now() });
 	}
 
+	/** Adds jobs of the same kind at once, one a request: several pairs. Errors: `StorageError`; then none is added. */
+	async addAll(requests: readonly TrainRequest[]): Promise<void> {
+		const runner = await this.#opened();
+		const jobs: JobDraft[] = [];
+		for (const request of requests) jobs.push(await this.#draft(request));
+		runner.dispatch({ type: 'add', jobs, time: Date.now() });
+	}
+
+	/** The model a job was made with, when it is at hand. */
+	async modelSource(job: Job): Promise<ModelSource | null> {
+		const resolved = await resolveModel(job.input.model, this.#store);
+		return 'source' in resolved ? resolved.source : null;
+	}
+
 	/** Replaces the settings of the job that is being edited. */
 	async saveEdited(request: TrainRequest): Promise<void> {
 		const { job } = editing;
@@ -136,7 +151,9 @@ class AppQueue {
 		const { recipe, modelId, ...content } = request;
 		void modelId;
 		const runner = await this.#opened();
-		runner.dispatch({ type: 'edit', id: job.id, recipe, input: await this.#input(content) });
+		const before = runner.queue.jobs.find(({ id }) => id === job.id);
+		const same = trainer.source === job.source ? before?.input.model : undefined;
+		runner.dispatch({ type: 'edit', id: job.id, recipe, input: await this.#input(content, same) });
 		editing.job = null;
 	}
 

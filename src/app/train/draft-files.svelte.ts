@@ -26,6 +26,12 @@ export class DraftFiles {
 		this.#recipe = recipe;
 	}
 
+	/** Files that were read before, for a recipe that names them. */
+	restore(files: Pick<DraftFiles, 'pictures' | 'mask' | 'copier' | 'start'>): void {
+		this.problems = [];
+		Object.assign(this, files);
+	}
+
 	async #attempt(where: string, work: () => Promise<void>): Promise<void> {
 		this.reading = true;
 		this.problems = [];

@@ -63,6 +63,15 @@ export const queue = {
 	sweepValues: 'Values, separated by commas',
 	sweepAdd: (n: number) => (n === 1 ? 'Add 1 job' : `Add ${n} jobs`),
 	sweepMakes: 'Makes:',
+	pairs: {
+		title: 'Several pairs at once',
+		lead: (suffix: string) =>
+			`Trains a LoRA for each pair with these settings, one after the other in the queue: front, left and right, to be merged later. Targets are told by the end of their name: X.png and X${suffix}.png.`,
+		directions: (n: number) => `This mouth from all ${n} directions`,
+		choose: 'Choose pictures…',
+		added: (n: number) => (n === 1 ? '1 job was added.' : `${n} jobs were added.`),
+		open: 'Open the queue'
+	},
 	cancel: 'Cancel',
 	offer: (n: number): string => (n === 1 ? 'A job was interrupted' : 'The queue was interrupted'),
 	offerText: (name: string, place: string) =>

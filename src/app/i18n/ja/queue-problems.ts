@@ -9,6 +9,7 @@ export const queueProblemsJa: ProblemTexts = {
 	'queue.modelFile': (v) => `「${at(v, 'name')}」の場所をこのブラウザは覚えていません。ファイルを選び直すと、キューが続きます。`,
 	'queue.permission': (v) => `「${at(v, 'name')}」を読む前に、もう一度ブラウザの許可が必要です。許可すると、キューが続きます。`,
 	'queue.modelMoved': (v) => `「${at(v, 'name')}」が元の場所にありません。ファイルを選び直すと、キューが続きます。`,
+	'queue.noPairs': (v) => `名前の終わりが「${at(v, 'suffix')}」の相手がいるファイルがありません（X.png と X${at(v, 'suffix')}.png）。`,
 	'queue.sweepField': (v) => `「${at(v, 'field')}」という項目はありません。passes.difference.learningRate のようにレシピ内の場所を書いてください。`,
 	'queue.sweepValues': () => '値をひとつ以上書いてください。',
 	'resume.missing': () => '読める途中保存がないため、はじめから学習します。',

@@ -65,6 +65,15 @@ export const queue: typeof en = {
 	sweepValues: '値（コンマ区切り）',
 	sweepAdd: (n) => `${n} 件追加`,
 	sweepMakes: 'できるもの:',
+	pairs: {
+		title: '何組かまとめて',
+		lead: (suffix) =>
+			`この設定のまま、組ごとにLoRAをひとつずつ、キューで順に学習します（正面・左・右を学習して、あとでマージするときなど）。目標の画像は名前の終わりで見分けます: X.png と X${suffix}.png。`,
+		directions: (n) => `この口を ${n} 方向すべて`,
+		choose: '画像を選ぶ…',
+		added: (n) => `${n} 件追加しました。`,
+		open: 'キューを開く'
+	},
 	cancel: 'やめる',
 	offer: () => '学習が途中で中断しています',
 	offerText: (name, place) => `「${name}」は${place}で中断しました。そこから続けられます。結果は、中断しなかった場合と1ビットも変わりません。`,
