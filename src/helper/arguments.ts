@@ -52,6 +52,7 @@ export interface SampleCommand {
 	/** Without it the size the model was made for. */
 	size?: { width: number; height: number };
 	out: string;
+	json: boolean;
 }
 
 export interface PlotCommand {
@@ -96,7 +97,8 @@ const OPTIONS: Record<CommandName, Options> = {
 		sampler: { type: 'string' },
 		cfg: { type: 'string' },
 		size: { type: 'string' },
-		out: { type: 'string' }
+		out: { type: 'string' },
+		json: { type: 'boolean' }
 	},
 	plot: { out: { type: 'string' }, cells: { type: 'string' }, json: { type: 'boolean' } },
 	...LAB_OPTIONS,
@@ -191,7 +193,8 @@ function sample(values: Values): SampleCommand {
 		sampler: parseSampler(values.text('sampler') ?? 'ddim'),
 		cfg: values.number('cfg', { min: 0, max: 100, whole: false }) ?? 5,
 		...(size === undefined ? {} : { size: parseSize(size) }),
-		out: values.required('out', 'the PNG file to write')
+		out: values.required('out', 'the PNG file to write'),
+		json: values.flag('json')
 	};
 }
 

@@ -71,7 +71,8 @@ from the last snapshot, and the result is the same as without the interruption.
   --steps N            default 30
   --sampler NAME       ddim (default), euler_a or dpmpp_2m (with Karras sigmas)
   --cfg N              guidance, default 5; 1 switches it off
-  --size WxH           multiples of 8; default: the size the model was made for`,
+  --size WxH           multiples of 8; default: the size the model was made for
+  --json               one JSON event a line`,
 	plot: `utsushi plot PLOT.json --out GRID.png [--cells DIR] [--json]
 
 Draws every cell of the plot and one picture of all, with WebUI-readable text in it. Cells are kept; the same command later, or with

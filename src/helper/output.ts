@@ -25,11 +25,11 @@ function duration(seconds: number): string {
 	return `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, '0')} min`;
 }
 
-export type PassTitles = Readonly<Record<PassName, string>>;
+type PassTitles = Readonly<Record<PassName, string>>;
 const BOTH: PassTitles = { copier: 'Pass 1 (copier)', difference: 'Pass 2 (difference)' };
 
 /** What a recipe's passes are called: where there is only one, it has no number. */
-export function passTitles({ mode, copier }: Pick<Recipe, 'mode' | 'copier'>): PassTitles {
+function passTitles({ mode, copier }: Pick<Recipe, 'mode' | 'copier'>): PassTitles {
 	if (mode !== 'difference') return { copier: 'Copier', difference: 'Training' };
 	return copier.use === 'file' || copier.only ? { copier: 'Copier', difference: 'Difference' } : BOTH;
 }
@@ -63,7 +63,8 @@ export function describe(event: RunEvent, saved?: string, titles: PassTitles = B
 			// Only the begin of a stage is worth a line; its fractions are for bars.
 			if (event.fraction !== undefined && event.fraction > 0) return undefined;
 			const text = STATE[event.state];
-			return text === undefined ? undefined : `${text}${event.pass ? `, ${titles[event.pass].toLowerCase()}` : ''}…`;
+			// With one pass there is nothing to tell apart.
+			return text === undefined ? undefined : `${text}${event.pass && titles === BOTH ? `, ${titles[event.pass].toLowerCase()}` : ''}…`;
 		}
 		case 'progress':
 			return `${titles[event.pass]}: step ${event.step}/${event.steps} · loss ${event.lossAverage.toPrecision(3)} · ${event.stepsPerSecond.toFixed(2)} it/s · ${duration(event.etaSeconds)} left`;

@@ -9,7 +9,7 @@ import type { SampleCommand } from './arguments';
 import { pathByName } from './byName';
 import { EXIT, type Context, type ExitCode } from './exit';
 import { modelSource, withTrainer } from './trainer';
-import { textReporter } from './output';
+import { jsonReporter, textReporter } from './output';
 import { fileSize } from './recipeFile';
 
 const RUN = 'sample';
@@ -39,7 +39,7 @@ export async function sample(command: SampleCommand, context: Context): Promise<
 		const bytes = await readFile(file);
 		loras.push({ bytes: new Uint8Array(bytes).buffer, strength });
 	}
-	const reporter = textReporter(context.streams);
+	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
 	return withTrainer(async (client) => {
 		const model = await client.request({ type: 'openModel', source });
 		const size = command.size ?? { width: model.resolution, height: model.resolution };
@@ -63,7 +63,7 @@ export async function sample(command: SampleCommand, context: Context): Promise<
 			release();
 			reporter.close();
 		}
-		context.streams.out(`${command.out}\n`);
+		context.streams.out(command.json ? `${JSON.stringify({ type: 'done', file: command.out, ...size })}\n` : `${command.out}\n`);
 		return EXIT.done;
 	});
 }

@@ -28,6 +28,16 @@ describe('arguments', () => {
 			json: false
 		});
 		expect(parse('train --resume d')).toEqual({ name: 'train', recipes: [], sweeps: [], out: 'd', resume: true, csv: false, json: false });
+		expect(parse('train r.json --out d --model anime --resume a.safetensors')).toMatchObject({
+			resume: false,
+			model: 'anime',
+			start: 'a.safetensors',
+			out: 'd'
+		});
+		expect(parse('sample --out a.png --json')).toMatchObject({ json: true });
+		expect(parse('models')).toEqual({ name: 'models', action: 'list', paths: [], results: false, json: false });
+		expect(parse('models add a b --results')).toEqual({ name: 'models', action: 'add', paths: ['a', 'b'], results: true, json: false });
+		expect(parse('models remove a --json')).toEqual({ name: 'models', action: 'remove', paths: ['a'], results: false, json: true });
 		expect(parse('recipe import p.json --family sdxl --out r.json')).toEqual({
 			name: 'recipe',
 			action: 'import',
@@ -59,7 +69,8 @@ describe('arguments', () => {
 			sampler: 'euler_a',
 			cfg: 2.5,
 			size: { width: 128, height: 192 },
-			out: 'o.png'
+			out: 'o.png',
+			json: false
 		});
 	});
 
@@ -75,6 +86,12 @@ describe('arguments', () => {
 		['train a.json --out d --sweep rank', '--sweep'],
 		['train a.json --resume d', '--resume'],
 		['train a.json --out d --fast', '--fast'],
+		['train --resume d --sweep lr=1,2', '--resume'],
+		['train r.json --resume d --out o', 'safetensors'],
+		['models paint', 'add, remove, suggest'],
+		['models add', 'folder'],
+		['models suggest here', 'here'],
+		['models --results', 'add DIR'],
 		['serve --port 70000', '--port'],
 		['serve --port abc', 'abc'],
 		['serve now', 'now'],

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { eventJson, jsonReporter, textReporter, type Streams } from '../../../src/helper/output';
+import { defaultRecipe } from '../../../src/recipe/defaults';
+import { MODES, type Recipe } from '../../../src/recipe/recipe';
 import type { EventMessage, RunEvent } from '../../../src/service/protocol';
 
 function recorder(terminal: boolean): Streams & { said: { out: string; err: string } } {
@@ -50,6 +52,31 @@ describe('a run in words', () => {
 		expect(lines.length).toBeLessThan(9);
 		expect(lines.at(-1)).toContain('step 300/300');
 		expect(streams.said.err).not.toContain('\u001b');
+	});
+
+	it('calls passes by what they are', () => {
+		const said = (recipe: Pick<Recipe, 'mode' | 'copier'>): string => {
+			const streams = recorder(false);
+			const reporter = textReporter(streams);
+			reporter.passes(recipe);
+			reporter.event(message({ type: 'state', state: 'compiling', pass: 'difference' }));
+			reporter.event(message({ type: 'endedEarly', pass: 'difference', step: 5, steps: 9 }));
+			return streams.said.err;
+		};
+		const both = defaultRecipe('mini');
+		expect(said(both)).toContain('pass 2 (difference)…\nPass 2 (difference): converged');
+		expect(said({ ...both, copier: { ...both.copier, use: 'file' } })).toMatch(/GPU…\nDifference: converged/);
+		for (const mode of MODES) if (mode !== 'difference') expect(said({ ...both, mode })).toMatch(/GPU…\nTraining: converged/);
+	});
+
+	it('draws a bar where there is room for one', () => {
+		const line = (columns: number): string => {
+			const streams = { ...recorder(true), columns: () => columns };
+			textReporter(streams).event(message(progress(150)));
+			return streams.said.err;
+		};
+		expect(line(120)).toContain(`${'█'.repeat(10)}${'░'.repeat(10)} Pass 1`);
+		expect(line(60)).not.toContain('█');
 	});
 
 	it('tells times as people do', () => {
