@@ -110,6 +110,7 @@ class Sockets implements SocketServer {
 	/** By session: a client has one connection at a time. */
 	readonly #current = new Map<Session, WebSocket>();
 	readonly #noted = new Set<string>();
+	#checked = performance.now();
 
 	constructor(private readonly options: SocketOptions) {
 		this.#limits = { ...SOCKET_LIMITS, ...options.limits };
@@ -239,24 +240,10 @@ class Sockets implements SocketServer {
 			budget: this.#budget,
 			stallMs: this.#limits.stallMs
 		});
-		const outlet = { send: link.send.bind(link) };
-		// The answer first: frames mean nothing to a client that was not welcomed.
-		let known: number[] = [];
-		const held: (() => void)[] = [];
-		let welcomed = false;
-		known = session.attach(
-			{
-				send: async (packed) => {
-					if (!welcomed) await new Promise<void>((resolve) => held.push(resolve));
-					await outlet.send(packed);
-				}
-			},
-			pending,
-			runs
-		);
+		const known = session.attach({ send: (packed) => link.send(packed) }, pending, runs);
+		// First the answer: frames mean nothing to a client that was not welcomed.
 		this.#say(socket, { type: 'welcome', version: PROTOCOL_VERSION, helper: this.options.helper, known });
-		welcomed = true;
-		for (const resolve of held) resolve();
+		session.begin();
 		socket.on('message', (data, isBinary) => {
 			if (isBinary) link.receive(bytesOf(data));
 			else this.#part(socket, CLOSE.broken, 'text');
@@ -284,8 +271,12 @@ class Sockets implements SocketServer {
 
 	/** Ends connections that do not answer, and those of pairings that were taken back. */
 	async #check(): Promise<void> {
+		const now = performance.now();
+		// While something kept this process busy, answers were not read; that is not the clients' fault.
+		const late = now - this.#checked > this.#limits.pingMs * 1.5;
+		this.#checked = now;
 		for (const connection of this.#connections) {
-			if (!connection.alive) connection.socket.terminate();
+			if (!connection.alive && !late) connection.socket.terminate();
 			connection.alive = false;
 			if (connection.socket.readyState === connection.socket.OPEN) connection.socket.ping();
 		}

@@ -52,7 +52,7 @@ export class Session {
 		});
 	}
 
-	/** A new connection; the one before, if any, gets nothing more. Returns those of `pending` that are known. */
+	/** A new connection; the one before, if any, gets nothing more. Returns those of `pending` that are known; nothing is sent before `begin`. */
 	attach(outlet: Outlet, pending: readonly number[], runs: Readonly<Record<RunId, number>>): number[] {
 		this.#outlet = outlet;
 		this.left = undefined;
@@ -62,8 +62,11 @@ export class Session {
 		for (const id of this.#answers.keys()) if (!pending.includes(id)) this.#answers.delete(id);
 		for (const answer of this.#answers.values()) answer.sent = false;
 		this.#free();
-		void this.#pump(outlet);
 		return pending.filter((id) => this.#working.has(id) || this.#answers.has(id));
+	}
+
+	begin(): void {
+		if (this.#outlet) void this.#pump(this.#outlet);
 	}
 
 	/** The connection ended. */

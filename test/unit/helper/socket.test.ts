@@ -9,7 +9,6 @@ import WebSocket from 'ws';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runFolder } from '../../../src/helper/runFolder';
 import { defaultRecipe } from '../../../src/recipe/defaults';
-import { WINDOW } from '../../../src/service/link';
 import { joined, pack } from '../../../src/service/packing';
 import type { EventMessage, Request, TrainerClient } from '../../../src/service/protocol';
 import { pairHelper } from '../../../src/service/socket-client';
