@@ -83,6 +83,7 @@ const OPTIONS: Record<CommandName, Options> = {
 		vae: { type: 'string' },
 		resume: { type: 'string' },
 		sweep: { type: 'string', multiple: true },
+		'gpu-memory': { type: 'string' },
 		csv: { type: 'boolean' },
 		json: { type: 'boolean' }
 	},
@@ -208,11 +209,13 @@ function train(values: Values, recipes: string[]): TrainCommand {
 			throw new UsageError(`--sweep wants FIELD=VALUE,VALUE such as passes.difference.learningRate=5e-5,1e-4, not “${text}”.`);
 		return { field: text.slice(0, at), values: text.slice(at + 1) };
 	});
+	const gigabytes = values.number('gpu-memory', { min: 0.1, max: 1024, whole: false });
+	const memory = gigabytes === undefined ? {} : { gpuMemory: Math.round(gigabytes * 2 ** 30) };
 	const [model, vae] = [values.text('model'), values.text('vae')];
 	if (resume !== undefined && recipes.length === 0) {
 		if (sweeps.length > 0 || model !== undefined || vae !== undefined || values.text('out') !== undefined)
 			throw new UsageError('--resume without a recipe goes on with what was interrupted; it takes no --sweep, --model, --vae or --out.');
-		return { name: 'train', recipes, sweeps, out: resume, resume: true, csv, json };
+		return { name: 'train', recipes, sweeps, out: resume, resume: true, ...memory, csv, json };
 	}
 	if (recipes.length === 0) throw new UsageError('RECIPE.json is missing.');
 	if (resume !== undefined && !/\.safetensors$/i.test(resume))
@@ -221,7 +224,7 @@ function train(values: Values, recipes: string[]): TrainCommand {
 		);
 	const out = values.required('out', 'the folder for the results');
 	const from = { ...(model === undefined ? {} : { model }), ...(vae === undefined ? {} : { vae }), ...(resume === undefined ? {} : { start: resume }) };
-	return { name: 'train', recipes, sweeps, out, resume: false, ...from, csv, json };
+	return { name: 'train', recipes, sweeps, out, resume: false, ...from, ...memory, csv, json };
 }
 
 function recipe(values: Values, [action, ...files]: string[]): RecipeCommand {

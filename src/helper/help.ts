@@ -39,7 +39,7 @@ Shows a new pairing code, to be entered on a page that wants to use the helper. 
   --allow ADDR     pages at this address may ask to be paired, e.g. https://example.org
   --disallow ADDR  takes that back, and every pairing of that address
   --json           the code or the list as JSON`,
-	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--vae F] [--sweep FIELD=VALUES]… [--csv] [--json]
+	train: `utsushi train RECIPE.json… --out DIR [--model NAME] [--vae F] [--sweep FIELD=VALUES]… [--gpu-memory GB] [--csv] [--json]
 utsushi train --resume DIR [--json]
 utsushi train RECIPE.json --resume LORA.safetensors --out DIR
 
@@ -57,6 +57,7 @@ from the last snapshot, and the result is the same as without the interruption.
                 steps, batch: those of the pass that makes the result
   --resume DIR  goes on with what was interrupted in DIR (or with the one whose snapshot or LoRA in DIR is named)
   --resume L    with a recipe: trains on from this LoRA instead of a fresh one
+  --gpu-memory GB  of the GPU that may be taken; without it the smallest usual card is assumed on which the run fits (8, 12, 16 or 24 GB)
   --csv         also writes NAME.csv (and NAME_copy.csv): step, loss and rate of every step in TrainTrain's format
   --json        one JSON event a line; pictures and files are written to DIR and named in the event`,
 	sample: `utsushi sample --out F.png [--model F] [--lora F:STRENGTH]… [--prompt TEXT] …

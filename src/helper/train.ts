@@ -32,6 +32,8 @@ export interface TrainCommand extends Choices {
 	resume: boolean;
 	/** Also a log of every pass, as TrainTrain has it. */
 	csv: boolean;
+	/** Bytes of the GPU that may be taken. */
+	gpuMemory?: number;
 	json: boolean;
 }
 
@@ -105,7 +107,8 @@ class Night {
 		private readonly night: NightFolder,
 		private readonly reporter: Reporter,
 		private readonly context: Context,
-		private readonly csv: boolean
+		private readonly csv: boolean,
+		private readonly gpuMemory: number | undefined
 	) {
 		this.#store = snapshotStore(folderSlots(night.snapshots));
 	}
@@ -160,7 +163,7 @@ class Night {
 			await client.request({
 				type: 'train',
 				run: this.#run,
-				request: { ...inputs, recipe, modelId: this.#model.id },
+				request: { ...inputs, recipe, modelId: this.#model.id, gpuMemory: this.gpuMemory },
 				keep: { job: job.id, resume: job.attempts > 1 }
 			});
 			if (!queue.going) await this.#stop(); // Ctrl-C came before there was a run to stop
@@ -244,7 +247,7 @@ export async function train(command: TrainCommand, context: Context): Promise<Ex
 	const reporter = command.json ? jsonReporter(context.streams) : textReporter(context.streams);
 	const run = async (out: string, folder: Folder, night: NightFolder, begin: (runner: QueueRunner) => void): Promise<ExitCode> =>
 		withTrainer(async (client) => {
-			const work = new Night(client, folder, night, reporter, context, command.csv);
+			const work = new Night(client, folder, night, reporter, context, command.csv, command.gpuMemory);
 			const queue = await work.go(begin);
 			if (queue.jobs.some(isOpen)) context.streams.err(`To go on where it stopped: utsushi train --resume ${quoted(out)}\n`);
 			return exitOf(queue, work.unsaved);

@@ -3,6 +3,7 @@
  * first paint is right); a browser that refuses storage just forgets.
  */
 import { chooseLanguage, type Language } from '../i18n/language';
+import { CARDS, type Card } from './gpu-memory';
 
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
@@ -31,6 +32,8 @@ class Preferences {
 	#theme = $state<Theme>(THEMES.find((theme) => theme === stored('theme')) ?? 'system');
 	#gpuStorage = $state<GpuStorage>(stored('gpuStorage') === 'f32' ? 'f32' : 'f16');
 
+	#gpuMemory = $state<Card>(CARDS.find((card) => card === stored('gpuMemory')) ?? 'auto');
+
 	#keepAwake = $state(stored('keepAwake') !== 'no');
 
 	/** Whether the screen stays on while training: a screen that goes dark lets laptops fall asleep, and the GPU with them. */
@@ -40,6 +43,15 @@ class Preferences {
 	set keepAwake(value: boolean) {
 		this.#keepAwake = value;
 		store('keepAwake', value ? 'yes' : 'no');
+	}
+
+	/** Memory of the graphics card in gigabytes. */
+	get gpuMemory(): Card {
+		return this.#gpuMemory;
+	}
+	set gpuMemory(value: Card) {
+		this.#gpuMemory = value;
+		store('gpuMemory', value);
 	}
 
 	get language(): Language {

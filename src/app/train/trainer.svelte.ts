@@ -4,6 +4,8 @@
  *
  * There is one in each place. `trainer` is the one in the place that is chosen now: plans, plots, merges and new runs go there; a run that is under way keeps to its own.
  */
+import { withGpuMemory } from '../settings/gpu-memory';
+import { preferences } from '../settings/preferences.svelte';
 import {
 	PROTOCOL_VERSION,
 	type AdapterSummary,
@@ -70,7 +72,7 @@ class TrainerAt {
 
 	async request<R extends Request>(request: R): Promise<ReplyOf[R['type']]> {
 		try {
-			return await (await this.#connect()).request(request);
+			return await (await this.#connect()).request(withGpuMemory(request, preferences.gpuMemory));
 		} catch (error) {
 			if (GONE.test(toProblem(error, 'trainer').code)) this.forget();
 			throw error;

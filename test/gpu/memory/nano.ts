@@ -11,7 +11,7 @@ import type { TrainingEvent } from '../../../src/training/events';
 import { TrainingControl } from '../../../src/training/events';
 import type { RunMemory } from '../../../src/training/run-state';
 import { trainRecipe } from '../../../src/training/train';
-import type { TrainingResult } from '../../../src/training/train';
+import type { TrainingResult } from '../../../src/training/run-kit';
 import { randomFloats } from '../harness';
 
 const UNET: UnetConfig = {

@@ -62,6 +62,7 @@ export const train = {
 		memoryKinds: 'What takes it',
 		planning: 'Planning…',
 		kinds: { weights: 'Model', activations: 'Activations', factors: 'LoRA', optimizer: 'Optimizer', staging: 'Transfer' },
+		again: (percent: number) => `To save memory, ${percent} % of the work is done twice. The result is the same.`,
 		passMemory: (pass: string, total: string) => `${pass}: ${total}`,
 		file: 'File',
 		time: 'Time',

@@ -22,6 +22,10 @@ export const settings: (typeof en)['settings'] = {
 	precision: 'GPU上の保存精度',
 	precisions: { f16: '16 ビット', f32: '32 ビット' },
 	precisionHint: '新しいレシピで重みと中間データに使う精度です。16ビットはメモリが半分で済みます。合計とLoRA自体は常に32ビットです。',
+	gpuMemory: 'グラフィックカードのメモリ',
+	gpuMemoryAuto: '自動',
+	gpuMemoryHint:
+		'カードのメモリ量はブラウザからはわかりません。「自動」では、その学習が収まるいちばん小さい一般的なカードとみなします。多めに選ぶと計算のやり直しが減り、最大で3割ほど速くなります。1 GB は画面表示のために空けておきます。結果は変わりません。',
 	storage: 'このブラウザの保存領域',
 	used: (used, quota) => `${used} 使用中・最大 ${quota}`,
 	usedUnknown: 'このブラウザでは使用量がわかりません。',
