@@ -17,7 +17,7 @@ import type { Conditioning } from '../training/sample';
 import type { TrainingInputs } from '../training/train';
 import { checkFolder, checkMask, checkPair } from './check';
 import type { Conditioner } from './conditioner';
-import { conditioningOf, croppedPicture, wholePicture } from './conditioning';
+import { conditioningOf, croppedPicture, toldIn, wholePicture } from './conditioning';
 import type { Picture, Problem } from './events';
 import { errorProblem } from './problem';
 
@@ -130,7 +130,7 @@ export async function encodeInputs(
 	const text = (prompt: string, sizes: SizeConditioning): Conditioning => {
 		const known = texts.get(prompt);
 		if (!known) throw new RangeError(`The text “${prompt}” was not encoded.`);
-		const conditioning = conditioningOf(config, known, sizes);
+		const conditioning = conditioningOf(config, known, toldIn(recipe, sizes, factor));
 		return lookedUp ? { ...conditioning, text: lookedUp.get(prompt) } : conditioning;
 	};
 	const latent = async (picture: Picture): Promise<Float32Array> => {

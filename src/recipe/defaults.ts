@@ -150,6 +150,7 @@ export function defaultRecipe(family: ModelFamily, mode: Mode = 'difference'): R
 		mode,
 		model: mini ? { name: 'mini', family, bundled: 'mini' } : { name: '', family },
 		prediction: 'epsilon',
+		sizes: 'pixels',
 		images: mini
 			? { original: { name: 'closed.png', bundled: 'front/closed.png' }, target: { name: 'a.png', bundled: 'front/a.png' } }
 			: { original: { name: '' }, target: { name: '' } },

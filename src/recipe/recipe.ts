@@ -156,6 +156,8 @@ export interface Recipe {
 	model: ModelRef;
 	/** What the model predicts; only few models of SD1.5 and SDXL predict v. */
 	prediction: 'epsilon' | 'v';
+	/** SDXL is told how large a picture is: in pixels, or in pixels of the latent (an eighth), as TrainTrain does in its picture modes. */
+	sizes: 'pixels' | 'latents';
 	/** Modes difference and addift. */
 	images: { original: ImageRef; target: ImageRef };
 	prompts: { original: string; target: string };

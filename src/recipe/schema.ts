@@ -90,6 +90,7 @@ const recipe = v.object({
 		bundled
 	}),
 	prediction: v.picklist(['epsilon', 'v'] as const),
+	sizes: v.picklist(['pixels', 'latents'] as const),
 	images: v.object({ original: image, target: image }),
 	prompts: v.object({ original: text(4000), target: text(4000) }),
 	swap: v.boolean(),

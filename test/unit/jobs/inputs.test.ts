@@ -91,9 +91,6 @@ describe('what a mode needs', () => {
 		expect(codes({ recipe: recipe('lora', (r) => (r.dataset.minSide = 40)), pictures })).toEqual(['dataset.multiple dataset.bucketStep']);
 		const small = [{ name: 'a.png', picture: plain(1, 64, 64) }];
 		expect(codes({ recipe: recipe('lora', (r) => (r.dataset.upscale = false)), pictures: small })).toEqual(['dataset.tooSmall dataset.upscale']);
-		expect(codes({ recipe: recipe('lora', (r) => r.passes.difference.blocks.push('BASE')), pictures })).toEqual([
-			'blocks.textEncoder passes.difference.blocks'
-		]);
 	});
 
 	it('allows transparent parts where they are left out of the loss', () => {
@@ -138,6 +135,11 @@ describe('encoding', () => {
 		// The first frequency is 1, so the first numbers of the six sinusoids are the cosines of height, width, 0, 0, height, width.
 		const firsts = [0, 1, 2, 3, 4, 5].map((n) => vectors[0]?.[2 + 256 * n] ?? NaN);
 		[128, 192, 0, 0, 128, 192].forEach((size, n) => expect(firsts[n]).toBeCloseTo(Math.cos(size), 5));
+
+		const tiny = { ...made, sizes: 'latents' as const };
+		const told = await encodeInputs({ recipe: tiny, original: plain(1, 192, 128), target: plain(2, 192, 128) }, sdxl, listening().conditioner, () => undefined);
+		if (told.kind !== 'pairs') throw new Error(told.kind);
+		[16, 24, 0, 0, 16, 24].forEach((size, n) => expect(told.conditioning.target.vector?.[2 + 256 * n]).toBeCloseTo(Math.cos(size), 5));
 
 		const folder = recipe('lora', (r) => {
 			r.dataset.minSide = 64;

@@ -71,6 +71,15 @@ export const recipe = {
 	allBlocks: 'All',
 	noBlocks: 'None',
 	blockOf: (pass: string, block: string) => `${pass}: ${block}`,
+	model: {
+		prediction: 'The model predicts',
+		predictions: { epsilon: 'noise (most models)', v: 'velocity (v-prediction)' },
+		predictionHint: 'Models that say so in their file are recognised. Choose velocity only when the model’s page says v-prediction.',
+		sizes: 'Sizes told to SDXL',
+		sizeUnits: { pixels: 'pixels', latents: 'eighths, as TrainTrain' },
+		sizesHint:
+			'SDXL is told how large each picture is, how it was cropped and how large it should be. Pixels is what WebUI tells it when drawing. Eighths only repeat what TrainTrain trained: pictures then count as tiny.'
+	},
 	prompts: {
 		original: 'Prompt of the original',
 		target: 'Prompt of the target',

@@ -73,6 +73,15 @@ export const recipe: (typeof en)['recipe'] = {
 	allBlocks: 'すべて',
 	noBlocks: 'なし',
 	blockOf: (pass, block) => `${pass}: ${block}`,
+	model: {
+		prediction: 'モデルが予測するもの',
+		predictions: { epsilon: 'ノイズ（ほとんどのモデル）', v: '速度（v-prediction）' },
+		predictionHint: 'ファイルに書いてあるモデルは自動で判別します。配布ページにv-predictionと書かれているときだけ「速度」を選んでください。',
+		sizes: 'SDXLに伝える大きさ',
+		sizeUnits: { pixels: 'ピクセル', latents: '8分の1（TrainTrainと同じ）' },
+		sizesHint:
+			'SDXLには、画像の元の大きさ・切り抜いた位置・出来上がりの大きさが伝えられます。「ピクセル」はWebUIが生成時に伝えるのと同じ値です。「8分の1」はTrainTrainの学習を再現するためのもので、画像がとても小さいものとして扱われます。'
+	},
 	prompts: {
 		original: '元の画像のプロンプト',
 		target: '目標の画像のプロンプト',
