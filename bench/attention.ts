@@ -26,7 +26,7 @@ const { values: args } = parseArgs({
 	options: {
 		kinds: { type: 'string', default: 'forward,grad_rows,grad_columns' },
 		shapes: { type: 'string', default: '' },
-		variants: { type: 'string', default: 'tile,block,tight block,64x4x1,32x4x1,32x4x2,64x2x1,32x2x1,32x8x1,64x2x2' },
+		variants: { type: 'string', default: 'tile,block,tight block,64x4x1,32x4x1,32x4x2,64x2x1,32x2x1,32x8x1' },
 		check: { type: 'boolean', default: false },
 		tiny: { type: 'boolean', default: false },
 		repeats: { type: 'string', default: '20' }
@@ -148,12 +148,9 @@ async function attempt({ graph, feeds, results }: Made, choice: AttentionChoice 
 	const compileMs = performance.now() - started;
 	try {
 		for (const [value, data] of feeds) program.write(value, data);
-		await program.run();
-		await program.idle();
-		gpu.check();
-		const data = new Map<string, Float32Array>();
-		for (const name of names) data.set(name, await program.read(results[name] as Value));
 		const best: Outcome['times'] = new Map();
+		// A GPU that is busy in short bursts runs at a fraction of its clock; the queue stays full for a while first.
+		if (!args.tiny && !args.check) for (const began = performance.now(); performance.now() - began < 400;) await program.run();
 		for (let i = 0; i < times; i++) {
 			let nth = 0;
 			const sums = new Map<string, { ms: number; flops: number; bytes: number; shader: string }>();
@@ -172,6 +169,11 @@ async function attempt({ graph, feeds, results }: Made, choice: AttentionChoice 
 			if (nth === 0) throw new Error('nothing was timed');
 			for (const [kind, sum] of sums) if (sum.ms < (best.get(kind)?.ms ?? Infinity)) best.set(kind, sum);
 		}
+		await program.run();
+		await program.idle();
+		gpu.check();
+		const data = new Map<string, Float32Array>();
+		for (const name of names) data.set(name, await program.read(results[name] as Value));
 		return { data, times: best, compileMs };
 	} finally {
 		program.destroy();

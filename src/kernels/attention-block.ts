@@ -7,7 +7,7 @@
 import type { Target } from './dispatch';
 
 export const BLOCK_ROWS = 64;
-const BLOCK_COLUMNS = 32;
+export const BLOCK_COLUMNS = 32;
 const BLOCK_THREADS = 128;
 
 export interface BlockStaging {

@@ -51,6 +51,6 @@ const UNPROVEN = true as boolean;
 /** The shape for a head of `quads`, or nothing where another kernel has to do it. */
 export function chooseMatrixTile(kind: AttentionKind, quads: number, target: Target): MatrixTile | undefined {
 	// The forward kernel was wrong on the one device it ran on; measurements name their shapes themselves until it is right.
-	if (!target.subgroupMatrix || !target.f16 || kind === 'forward' || UNPROVEN) return undefined;
+	if (!target.subgroupMatrix || !target.f16 || UNPROVEN) return undefined;
 	return (kind === 'forward' ? WIDE : NARROW).find((tile) => matrixTileFits(kind, quads, tile, target));
 }

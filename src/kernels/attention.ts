@@ -6,9 +6,10 @@
  * memory, software adapters one invocation per row. Both shaders share bindings and parameters, explained in `attention_fat.wesl`.
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
-import { BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
+import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
 import { chooseMatrixTile, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
-import type { Binding, Dispatch, Scratch, Target } from './dispatch';
+import { addSlices, chooseSlices, partialOf, type Slices } from './attention-slices';
+import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
 import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
 import { quadColumns } from './pointwise';
 
@@ -29,7 +30,7 @@ interface Kernel {
 	readonly label: string;
 	readonly kind: AttentionKind;
 	/** What the shader calls a1, b1, b2, a2, o, out, out2; for their storage types. */
-	readonly roles: Readonly<Record<string, Value>>;
+	readonly roles: Readonly<Record<string, Slot>>;
 	readonly bindings: readonly Binding[];
 	readonly rows: Value;
 	readonly columns: Value;
@@ -50,7 +51,7 @@ function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: Att
 	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, target);
 }
 
-function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch {
+function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch[] {
 	const stride = quadColumns(kernel.rows);
 	const quads = stride / heads;
 	if (!Number.isInteger(quads)) throw new Error(`${kernel.label}: ${stride * 4} channels do not divide into ${heads} heads of whole quads.`);
@@ -66,57 +67,85 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 		bytes: kernel.bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0)
 	};
 	const matrix = matrixTileOf(kernel, quads, target, choice);
+	const gradient = { grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' };
 	if (matrix) {
-		return {
+		const groups = Math.ceil(rows / rowsOfTile(matrix));
+		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, matrix.columns), target, (sliced, { columns: slice, count }) => ({
 			...common,
+			bindings: sliced.bindings,
 			shader: 'attention_matrix',
-			conditions: { f16: true, subgroups: true, subgroup_matrix: true, grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' },
+			conditions: { ...gradient, f16: true, subgroups: true, subgroup_matrix: true, partial: count > 1 },
 			constants: { D8: quads / 2, BN: matrix.columns, SUBS: matrix.subgroups, FR: matrix.strips },
-			params: packParams(rows, columns, stride / 2, { f32: scale }),
-			workgroups: [Math.ceil(rows / rowsOfTile(matrix)), heads, batch]
-		};
+			params: packParams(rows, columns, stride / 2, { f32: scale }, slice, count),
+			workgroups: [groups, heads, batch * count]
+		}));
 	}
 	const { a1, a2 = a1, b1, b2 } = kernel.roles;
-	const isHalf = (...values: (Value | undefined)[]): boolean => values.every((value) => value?.dtype === 'f16');
+	const isHalf = (...slots: (Slot | undefined)[]): boolean => slots.every((slot) => slot?.dtype === 'f16');
 	const needs = { quads, stays: kernel.kind === 'forward' ? (1 as const) : (2 as const), halves: { rowsHalf: isHalf(a1, a2), columnsHalf: isHalf(b1, b2) } };
 	const block = choice === 'tile' ? undefined : chooseBlock(needs, target, choice === 'tight block');
 	if (block) {
-		return {
+		const groups = Math.ceil(rows / BLOCK_ROWS);
+		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, BLOCK_COLUMNS), target, (sliced, { columns: slice, count }) => ({
 			...common,
+			bindings: sliced.bindings,
 			shader: 'attention_block',
 			conditions: {
-				...halves(target, kernel.roles),
-				grad_rows: kernel.kind === 'grad_rows',
-				grad_columns: kernel.kind === 'grad_columns',
+				...halves(target, sliced.roles),
+				...gradient,
 				causal: kernel.causal,
 				rows_half: block.rowsHalf,
 				columns_half: block.columnsHalf,
 				subgroups: blockSubgroups(target)
 			},
 			constants: { D4: quads, ND: Math.ceil(quads / 8) },
-			params: packParams(rows, columns, stride, { f32: scale }, quads, 4),
-			workgroups: [Math.ceil(rows / BLOCK_ROWS), heads, batch]
-		};
+			params: packParams(rows, columns, stride, { f32: scale }, quads, 4, slice, count),
+			workgroups: [groups, heads, batch * count]
+		}));
 	}
 	const fat = target.software || target.maxWorkgroupStorage < TILE_STORAGE || target.maxWorkgroupInvocations < TILE_THREADS;
 	const longHead = fat && quads > FAT_UNROLLED;
 	if (quads > LONGEST_HEAD) throw new Error(`${kernel.label}: heads of ${quads * 4} channels; at most ${LONGEST_HEAD * 4} are supported.`);
 	const keys = [32, 16, 8].find((count) => count * quads <= TILE_QUADS) ?? 8;
 	const height = fat ? FAT_ROWS : TILE_ROWS;
-	return {
-		...common,
-		shader: fat ? 'attention_fat' : 'attention_tile',
-		conditions: {
-			...halves(target, kernel.roles),
-			grad_rows: kernel.kind === 'grad_rows',
-			grad_columns: kernel.kind === 'grad_columns',
-			causal: kernel.causal,
-			long_head: longHead
-		},
-		constants: fat ? { D4: longHead ? LONGEST_HEAD : quads, WORKGROUP: FAT_WORKGROUP } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
-		params: packParams(rows, columns, stride, { f32: scale }, quads, 4, keys),
-		workgroups: [Math.ceil(rows / height), heads, batch]
+	return [
+		{
+			...common,
+			shader: fat ? 'attention_fat' : 'attention_tile',
+			conditions: { ...halves(target, kernel.roles), ...gradient, causal: kernel.causal, long_head: longHead },
+			constants: fat ? { D4: longHead ? LONGEST_HEAD : quads, WORKGROUP: FAT_WORKGROUP } : { D4: quads, ND: Math.ceil(quads / 8), KEYS: keys },
+			params: packParams(rows, columns, stride, { f32: scale }, quads, 4, keys),
+			workgroups: [Math.ceil(rows / height), heads, batch]
+		}
+	];
+}
+
+/** Only what is summed over the columns in the end, keys' and values' gradients, is cut. */
+const chooseSlicesOf = (kernel: Kernel, groups: number, columns: number, step: number): Slices =>
+	chooseSlices(kernel.kind === 'grad_columns' ? groups : Infinity, columns, step);
+
+/** The kernel itself, or with more than one slice a kernel that leaves partial sums and the dispatch that adds them. */
+function inSlices(kernel: Kernel, slices: Slices, target: Target, dispatch: (kernel: Kernel, slices: Slices) => Dispatch): Dispatch[] {
+	const { out, out2 } = kernel.roles;
+	if (slices.count === 1 || !out || !out2 || 'scratch' in out || 'scratch' in out2) return [dispatch(kernel, slices)];
+	const [partial, partial2] = [partialOf(out, slices), partialOf(out2, slices)];
+	const instead = (slot: Slot): Slot => (slot === out ? partial : slot === out2 ? partial2 : slot);
+	const sliced = {
+		...kernel,
+		roles: { ...kernel.roles, out: partial, out2: partial2 },
+		bindings: kernel.bindings.map((binding) => ({ ...binding, slot: instead(binding.slot) }))
 	};
+	const added = addSlices(
+		[
+			[partial, out],
+			[partial2, out2]
+		],
+		slices,
+		kernel.label,
+		FAMILY,
+		target
+	);
+	return [dispatch(sliced, slices), added];
 }
 
 /** `choice` is for tests and measurements. */
@@ -131,7 +160,7 @@ export function lowerAttention({ q, k, v, heads, scale, causal, out, lse }: Atte
 		causal: causal === true,
 		products: 2
 	};
-	return [dispatchOf(kernel, heads, scale, target, choice)];
+	return dispatchOf(kernel, heads, scale, target, choice);
 }
 
 /** `choice` is for tests and measurements. */
@@ -161,7 +190,7 @@ export function lowerAttentionGrad(
 		causal: causal === true,
 		products: 4
 	};
-	return [dispatchOf(rows, heads, scale, target, choice), dispatchOf(columns, heads, scale, target, choice)];
+	return [...dispatchOf(rows, heads, scale, target, choice), ...dispatchOf(columns, heads, scale, target, choice)];
 }
 
 export const attention = {

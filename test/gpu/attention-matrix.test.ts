@@ -23,7 +23,8 @@ const shapes: readonly Shape[] = [
 	{ batch: 1, queries: 70, keys: 77, heads: 2, width: 40 },
 	{ batch: 2, queries: 130, keys: 197, heads: 2, width: 64 },
 	{ batch: 1, queries: 33, keys: 35, heads: 1, width: 80 },
-	{ batch: 1, queries: 66, keys: 33, heads: 1, width: 160 }
+	{ batch: 1, queries: 66, keys: 33, heads: 1, width: 160 },
+	{ batch: 1, queries: 600, keys: 19, heads: 2, width: 24 }
 ];
 
 function attend({ batch, queries, keys, heads, width }: Shape): { made: Case; results: Value[] } {
@@ -43,6 +44,12 @@ function attend({ batch, queries, keys, heads, width }: Shape): { made: Case; re
 	return { made, results: [out, lse, dq, dk, dv] };
 }
 
+const CHOICE = {
+	forward: { columns: 64, subgroups: 4, strips: 1 },
+	grad_rows: { columns: 32, subgroups: 4, strips: 2 },
+	grad_columns: { columns: 32, subgroups: 4, strips: 1 }
+};
+
 const hasMatrices = (await openTestGpu()).subgroupMatrix;
 
 it.runIf(hasMatrices).each(shapes)('agrees with the interpreter: $queries × $keys, heads of $width', async (shape) => {
@@ -60,18 +67,18 @@ it('is valid for every width', async () => {
 	for (const { made } of shapes.map(attend)) {
 		for (const op of made.builder.emitter.ops) {
 			if (op.type !== 'attention' && op.type !== 'attentionGrad') continue;
-			for (const dispatch of op.type === 'attention' ? lowerAttention(op, machine) : lowerAttentionGrad(op, machine)) {
+			for (const dispatch of op.type === 'attention' ? lowerAttention(op, machine, CHOICE) : lowerAttentionGrad(op, machine, CHOICE)) {
 				const access: ('read' | 'read_write')[] = [];
 				dispatch.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' ? 'read' : 'read_write'));
 				const request = { ...dispatch, access };
 				const { messages } = await device.createShaderModule({ code: await shaderText(request) }).getCompilationInfo();
 				const errors = messages.filter(({ type }) => type === 'error').map(({ lineNum, message }) => `${shaderName(request)}:${lineNum}: ${message}`);
 				expect(errors).toEqual([]);
-				expect(dispatch.shader).toBe('attention_matrix');
+				expect(dispatch.shader).toMatch(/^attention_(matrix|reduce)$/);
 				checked.add(shaderName(request));
 			}
 		}
 	}
-	expect(checked.size).toBe(3 * shapes.length);
+	expect(checked.size).toBeGreaterThanOrEqual(3 * shapes.length);
 	device.destroy();
 });
