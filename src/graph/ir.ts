@@ -131,6 +131,8 @@ export interface GroupNormGradOp {
 	readonly stats: Value;
 	readonly groups: number;
 	readonly silu: boolean;
+	/** What else flows into x: out = dx + residual. */
+	readonly residual?: Value;
 	readonly out: Value; // dx
 }
 
@@ -150,6 +152,8 @@ export interface LayerNormGradOp {
 	readonly x: Value;
 	readonly gamma: Value;
 	readonly stats: Value;
+	/** What else flows into x: out = dx + residual. */
+	readonly residual?: Value;
 	readonly out: Value;
 }
 

@@ -49,6 +49,14 @@ interface GroupNormWork {
 	readonly flops: number;
 }
 
+const residualOf = (op: GroupNormOp | GroupNormGradOp): Binding[] => (op.type === 'groupNormGrad' && op.residual ? [read(op.residual)] : []);
+
+/** Only the last dispatch of a gradient knows the residual. */
+function residualConditions(op: GroupNormOp | GroupNormGradOp, target: Target): Record<string, boolean> {
+	if (op.type !== 'groupNormGrad' || !op.residual) return {};
+	return { ...halves(target, { x: op.x, weight: op.gamma, out: op.out, dy: op.dy, residual: op.residual }), residual: true };
+}
+
 function lowerGroupNorm(op: GroupNormOp | GroupNormGradOp, target: Target): Dispatch[] {
 	const gradient = op.type === 'groupNormGrad';
 	const shape = shapeOf(op.x, op.groups);
@@ -74,10 +82,17 @@ function inOne({ op, shape, conditions, label, eps, flops }: GroupNormWork, targ
 	const workgroup = target.software ? 8 : Math.min(256, target.maxWorkgroupInvocations);
 	if (!target.software && shape.block > workgroup) throw new Error(`${label}: groups of ${shape.group} channels are too wide.`);
 	// beta is only read to recompute the SiLU; it stays bound so that both cases share one layout.
-	const bindings = [read(op.x), read(op.gamma), read(op.beta), ...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats)]), write(op.out)];
+	const bindings = [
+		read(op.x),
+		read(op.gamma),
+		read(op.beta),
+		...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats)]),
+		write(op.out),
+		...residualOf(op)
+	];
 	return {
 		shader: 'group_norm',
-		conditions: { ...conditions, software: target.software },
+		conditions: { ...conditions, ...residualConditions(op, target), software: target.software },
 		constants: { WORKGROUP: workgroup },
 		bindings,
 		params: packParams(
@@ -136,8 +151,8 @@ function inThree({ op, shape, conditions, label, eps, flops }: GroupNormWork, ta
 	const apply = flatDispatch(
 		{
 			shader: 'group_norm_apply',
-			conditions,
-			bindings: [read(op.x), read(op.gamma), read(op.beta), read(op.stats), ...(gradient ? [read(op.dy), read(means)] : []), write(op.out)],
+			conditions: { ...conditions, ...residualConditions(op, target) },
+			bindings: [read(op.x), read(op.gamma), read(op.beta), read(op.stats), ...(gradient ? [read(op.dy), read(means)] : []), write(op.out), ...residualOf(op)],
 			params: packParams(quads, rows, columns, group, op.groups),
 			count: quads,
 			work: flops / 2 / quads,
@@ -158,14 +173,24 @@ function lowerLayerNorm(op: LayerNormOp | LayerNormGradOp, target: Target): Disp
 	const groups = Math.ceil(rows / height);
 	const y = Math.ceil(groups / target.maxWorkgroupsPerDimension);
 	if (!gradient && op.gamma.dtype !== op.beta.dtype) throw new Error(`${op.out.name}: gamma and beta are stored differently.`);
-	const bindings = [read(op.x), read(op.gamma), ...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats), read(op.beta)]), write(op.out)];
+	const residual = gradient ? op.residual : undefined;
+	const bindings = [
+		read(op.x),
+		read(op.gamma),
+		...(gradient ? [read(op.stats), read(op.dy)] : [write(op.stats), read(op.beta)]),
+		write(op.out),
+		...(residual ? [read(residual)] : [])
+	];
 	return [
 		{
 			shader: 'layer_norm',
 			conditions: {
-				...halves(target, { x: op.x, weight: op.gamma, out: op.out, ...(gradient ? { dy: op.dy } : {}) }),
+				...halves(target, { x: op.x, weight: op.gamma, out: op.out, ...(gradient ? { dy: op.dy } : {}), ...(residual ? { residual } : {}) }),
 				gradient,
-				software: target.software
+				residual: residual !== undefined,
+				software: target.software,
+				// A row's lanes are one subgroup: they add up without workgroup memory.
+				subgroups: lanes === target.subgroupSize
 			},
 			constants: { LANES: lanes, ROWS: height },
 			bindings,

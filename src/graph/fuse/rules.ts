@@ -4,6 +4,7 @@
  * - addOfGemms:       (s·ΣA·B + …) + (s·ΣC·D + …)  =  s·(ΣA·B + ΣC·D) + …     when the scales agree and no extra comes twice
  * - residualIsGemm:   the same, where the second gemm came in as the first one's residual
  * - addToGemm:        (s·ΣA·B + …) + v             =  s·ΣA·B + … + residual v
+ * - addToNormGrad:    dx of a norm + v           =  dx of the norm with residual v
  * - scaleOfGemm:      t·(s·ΣA·B)                   =  (t·s)·ΣA·B
  * - scaleOfScale:     t·(s·x)                      =  (t·s)·x
  * - upsampleIntoConv: conv(upsample2x(x))          =  conv read with `upsample`
@@ -70,6 +71,20 @@ export const addToGemm: Rule = (op, rewriter) => {
 	return best && { ...best.inner, residual: best.residual, out: op.out };
 };
 
+/** A value that the norm already reads is not bound twice. */
+export const addToNormGrad: Rule = (op, rewriter) => {
+	if (op.type !== 'add' || op.a === op.b) return undefined;
+	const candidates = [
+		{ inner: rewriter.onlyFor(op.a), residual: op.b },
+		{ inner: rewriter.onlyFor(op.b), residual: op.a }
+	];
+	for (const { inner, residual } of candidates) {
+		if (inner?.type !== 'layerNormGrad' && inner?.type !== 'groupNormGrad') continue;
+		if (!inner.residual && residual !== inner.x && residual !== inner.dy) return { ...inner, residual, out: op.out };
+	}
+	return undefined;
+};
+
 export const scaleOfGemm: Rule = (op, rewriter) => {
 	if (op.type !== 'scale') return undefined;
 	const inner = gemmOnlyFor(op.x, rewriter);
@@ -111,4 +126,4 @@ export const upsampleIntoConv: Rule = (op, rewriter) => {
 };
 
 /** In the order they are tried: joining terms saves most. */
-export const RULES: readonly Rule[] = [upsampleIntoConv, scaleOfScale, scaleOfGemm, addOfGemms, residualIsGemm, addToGemm];
+export const RULES: readonly Rule[] = [upsampleIntoConv, scaleOfScale, scaleOfGemm, addOfGemms, residualIsGemm, addToGemm, addToNormGrad];

@@ -66,6 +66,7 @@ function normaliseGrad(sets: readonly Stretch[], op: GroupNormGradOp | LayerNorm
 	const gamma = tensors.get(op.gamma);
 	const stats = tensors.get(op.stats);
 	const out = tensors.make(op.out);
+	const residual = op.residual && tensors.get(op.residual);
 	const g = new Float64Array(x.length);
 	sets.forEach((set, s) => {
 		const count = set.rows * set.width;
@@ -86,7 +87,7 @@ function normaliseGrad(sets: readonly Stretch[], op: GroupNormGradOp | LayerNorm
 			meanG += value / count;
 			meanGx += (value * hat) / count;
 		});
-		visit(set, (i) => (out[i] = ((g[i] as number) - meanG - ((x[i] as number) - mean) * inverse * meanGx) * inverse));
+		visit(set, (i) => (out[i] = ((g[i] as number) - meanG - ((x[i] as number) - mean) * inverse * meanGx) * inverse + (residual?.[i] ?? 0)));
 	});
 }
 

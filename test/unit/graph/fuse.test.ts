@@ -162,3 +162,23 @@ test('the order stays valid: everything is written before it is read', () => {
 		for (const value of writesOf(op)) written.add(value);
 	}
 });
+
+test('what is added to the gradient of a norm goes into it', () => {
+	const shape = [1, 2, 3, 8];
+	const norms = (b: GraphBuilder) => {
+		const x = b.input('x', shape);
+		const [gamma, beta] = [b.constant('gamma', [8]), b.constant('beta', [8])];
+		b.groupNorm(x, gamma, beta, { groups: 2, eps: 1e-5, silu: true });
+		const forward = b.emitter.ops.find((op) => op.type === 'groupNorm');
+		if (!forward) throw new Error('the builder made no groupNorm');
+		const dx = b.emitter.value('dx', shape, 'f32');
+		const dy = b.input('dy', shape);
+		b.emitter.push({ type: 'groupNormGrad', dy, x, gamma, beta, stats: forward.stats, groups: 2, silu: true, out: dx });
+		return { x, dy, dx };
+	};
+	expect(fused((b) => b.add(norms(b).dx, b.silu(b.input('other', shape)))).types).toEqual(['groupNorm', 'silu', 'groupNormGrad']);
+	expect(fused((b) => b.add(b.input('other', shape), norms(b).dx)).types).toEqual(['groupNorm', 'groupNormGrad']);
+	// A kernel binds no value twice, and what others read stays.
+	expect(fused((b) => [norms(b)].map(({ dx, dy }) => b.add(dx, dy))).types).toEqual(['groupNorm', 'groupNormGrad', 'add']);
+	expect(fused((b) => [norms(b)].flatMap(({ dx }) => [b.add(dx, b.input('other', shape)), b.silu(dx)])).types).toContain('add');
+});
