@@ -60,6 +60,9 @@ const ENDS = {
 	'the tab is closed': (page: Page) => page.close()
 };
 
+/** Digest of the result of a run that nothing disturbed. */
+let undisturbed: string | null | undefined;
+
 test(
 	'a training that is ended from outside goes on with the same bits',
 	async () => {
@@ -67,6 +70,7 @@ test(
 		await first.evaluate(() => globalThis.resumeSteps?.train(false));
 		const whole = await finish(first);
 		expect(whole).toMatchObject({ result: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null });
+		undisturbed = whole.result;
 		const snapshots = await first.evaluate(() => globalThis.resumeSteps?.snapshots.length ?? 0);
 		await first.close();
 		expect(snapshots).toBeGreaterThan(2);
@@ -90,4 +94,42 @@ test(
 		if (KILLS > 3) process.stdout.write(`${story.join('\n')}\n`);
 	},
 	(4 + 3 * KILLS) * MINUTE
+);
+
+declare global {
+	/** In the trainer's worker: devices it has opened. */
+	var openedDevices: { destroy(): void }[] | undefined;
+}
+
+test(
+	'a GPU that is lost in the middle costs nothing: the same trainer opens it again and goes on with the same bits',
+	async () => {
+		const page = await open();
+		await page.evaluate(() => globalThis.resumeSteps?.start());
+		for (const worker of page.workers()) {
+			await worker.evaluate(() => {
+				const opened: { destroy(): void }[] = (globalThis.openedDevices = []);
+				const adapter = (globalThis as unknown as { GPUAdapter: { prototype: { requestDevice(...given: unknown[]): Promise<{ destroy(): void }> } } })
+					.GPUAdapter.prototype;
+				const request = adapter.requestDevice;
+				adapter.requestDevice = async function (...given) {
+					const device = await request.apply(this, given);
+					opened.push(device);
+					return device;
+				};
+			});
+		}
+		await page.evaluate(() => globalThis.resumeSteps?.train(false));
+		await page.waitForFunction(() => (globalThis.resumeSteps?.snapshots.length ?? 0) >= 2, undefined, { timeout: 3 * MINUTE, polling: 5 });
+		const lost = await Promise.all(
+			page.workers().map((worker) => worker.evaluate(() => globalThis.openedDevices?.map((device) => device.destroy()).length ?? 0))
+		);
+		expect(Math.max(...lost), 'a device was there to be lost').toBe(1);
+		await page.waitForFunction(() => globalThis.resumeSteps?.problem, undefined, { timeout: MINUTE });
+		expect(await page.evaluate(() => globalThis.resumeSteps?.problem)).toMatch(/GPU/);
+		await page.evaluate(() => globalThis.resumeSteps?.train(true));
+		expect(await finish(page)).toMatchObject({ result: undisturbed, problem: null, resumedAt: expect.any(String) });
+		await page.close();
+	},
+	6 * MINUTE
 );

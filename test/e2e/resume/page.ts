@@ -39,6 +39,10 @@ async function digest(file: ArrayBuffer): Promise<string> {
 	return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** One trainer a page, also after its GPU was lost. */
+let opened: ReturnType<typeof createWorkerClient> | undefined;
+let listening = false;
+
 const steps = {
 	/** `pass step` of every snapshot so far. */
 	snapshots: [] as string[],
@@ -48,20 +52,29 @@ const steps = {
 	result: null as string | null,
 
 	async train(resume: boolean): Promise<void> {
-		const client = createWorkerClient();
+		steps.problem = null;
+		const client = (opened ??= createWorkerClient());
 		const { modelId } = await client.request({
 			type: 'openModel',
 			source: { kind: 'bundled', id: 'mini', url: new URL('/models/mini.safetensors', location.href).href }
 		});
 		const request: TrainRequest = { recipe: recipe(), modelId, original: picture(1), target: picture(2) };
-		client.subscribe(({ event }: EventMessage) => {
-			if (event.type === 'snapshot') steps.snapshots.push(`${event.pass} ${event.step}`);
-			if (event.type === 'resumed') steps.resumedAt = `${event.pass} ${event.step}`;
-			if (event.type === 'warning' && /^(resume|snapshot)\./.test(event.problem.code)) steps.problem = event.problem.message;
-			if (event.type === 'file' && event.role === 'result') void digest(event.bytes).then((found) => (steps.result = found));
-			if (event.type === 'ended' && event.problem) steps.problem = event.problem.message;
-		});
-		await client.request({ type: 'train', run: 'run', request, keep: { job: JOB, resume } });
+		if (!listening)
+			client.subscribe(({ event }: EventMessage) => {
+				if (event.type === 'snapshot') steps.snapshots.push(`${event.pass} ${event.step}`);
+				if (event.type === 'resumed') steps.resumedAt = `${event.pass} ${event.step}`;
+				if (event.type === 'warning' && /^(resume|snapshot)\./.test(event.problem.code)) steps.problem = event.problem.message;
+				if (event.type === 'file' && event.role === 'result') void digest(event.bytes).then((found) => (steps.result = found));
+				if (event.type === 'ended' && event.problem) steps.problem = event.problem.message;
+			});
+		listening = true;
+		await client.request({ type: 'train', run: resume ? 'again' : 'run', request, keep: { job: JOB, resume } });
+	},
+
+	/** Starts the trainer's worker without asking anything of a GPU: an empty file is refused. */
+	async start(): Promise<void> {
+		opened ??= createWorkerClient();
+		await opened.request({ type: 'inspect', name: 'nothing', blob: new Blob([]) }).catch(() => undefined);
 	},
 
 	/** Ends all workers at once, whatever they are doing. */
