@@ -3,9 +3,9 @@
  *
  *   npx vite build --ssr bench/full.ts --outDir dist/bench
  *   node dist/bench/full.js (--model FILE | --random sd15|sdxl|tiny-sdxl) [--size 512] [--rank 16] [--conv 0] [--batch 1] [--storage f16|f32] [--base f16|int8]
- *                           [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--label TEXT]
+ *                           [--cases SIZE:RANK:BATCH,…] [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--label TEXT]
  *
- * --size (pixels), --rank, --conv, --batch and --budget take lists (`512,768`); every combination is measured, and a case that fails is a line with `error`. --budget is what intermediates may
+ * --cases 512:16:1,1024:16:2 measures just these sizes, ranks and batches, without a budget. --size (pixels), --rank, --conv, --batch and --budget take lists (`512,768`); every combination is measured, and a case that fails is a line with `error`. --budget is what intermediates may
  * take; `none` recomputes nothing. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale. Times are of this machine alone.
  */
 import { parseArgs } from 'node:util';
@@ -28,6 +28,7 @@ const { values: args } = parseArgs({
 		profile: { type: 'boolean', default: false },
 		forward: { type: 'string', default: 'yes' },
 		checked: { type: 'boolean', default: false },
+		cases: { type: 'string' },
 		label: { type: 'string', default: '' }
 	}
 });
@@ -53,7 +54,12 @@ line({
 });
 
 const sizes = list(args.size ?? (bed.family === 'sdxl' ? '1024' : bed.family === 'sd15' ? '512' : '128'));
-const cases = sizes.flatMap((size) =>
+const common = { convRank: Number(list(args.conv)[0]), steps: Number(args.steps), profile: args.profile };
+const named = args.cases?.split(',').map((text): Case => {
+	const [size = 512, rank = 16, batch = 1] = text.split(':').map(Number);
+	return { ...common, size, rank, batch, budgetBytes: undefined };
+});
+const product = sizes.flatMap((size) =>
 	list(args.batch).flatMap((batch) =>
 		list(args.rank).flatMap((rank) =>
 			list(args.conv).flatMap((convRank) =>
@@ -65,6 +71,8 @@ const cases = sizes.flatMap((size) =>
 		)
 	)
 );
+
+const cases = named ?? product;
 
 async function guarded(what: object, measure: () => Promise<object>): Promise<void> {
 	try {
