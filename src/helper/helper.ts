@@ -18,6 +18,9 @@ import { serveApp } from './server';
 import { serveSocket, type SocketLimits } from './socket';
 import { openTrainers } from './trainers';
 
+/** How long the end of a helper waits for the current step and its snapshot. */
+const PATIENCE_MS = 60_000;
+
 export interface HelperOptions {
 	installation: Installation;
 	port?: number;
@@ -88,6 +91,7 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
 		trainer,
 		async close() {
 			await hide();
+			await house.pause(PATIENCE_MS);
 			await sockets.close();
 			await app.close();
 			trainer.close();

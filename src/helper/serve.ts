@@ -72,6 +72,7 @@ export async function serve(command: { port?: number; open: boolean }, context: 
 			resolve();
 		});
 	});
+	if (helper.house.busy) streams.err('Keeping a snapshot of what is being trained; Ctrl-C again leaves at once.\n');
 	await helper.close();
 	return EXIT.done;
 }

@@ -8,7 +8,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
-import { APP_HEADERS } from '../service/headers';
+import { APP_HEADERS, helperHeaders } from '../service/headers';
 import { contentType } from './mime';
 
 export const DEFAULT_PORT = 5757;
@@ -69,7 +69,7 @@ async function respond(request: IncomingMessage, response: ServerResponse, root:
 	if (!entry) return refuse(response, 404, 'Not found.');
 	const tag = `"${entry.modified.toString(36)}-${entry.bytes.toString(36)}"`;
 	const headers = {
-		...APP_HEADERS,
+		...helperHeaders(hostsOf(port)),
 		'Content-Type': entry.type,
 		ETag: tag,
 		// Vite names everything under /assets/ by content; the rest must be asked for again, or an update would never arrive.

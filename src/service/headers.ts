@@ -4,23 +4,25 @@
  * Isolation (COOP + COEP) gives shared memory, i.e. threads for ONNX Runtime. The policy lets nothing out of this computer.
  */
 
-const POLICY: Readonly<Record<string, string>> = {
+/** Where a page that does not come from a helper may look for one: on this very computer. */
+const ANY_HELPER = ['127.0.0.1:*', 'localhost:*'];
+
+const policy = (helpers: readonly string[]): Readonly<Record<string, string>> => ({
 	'default-src': "'none'",
 	'script-src': "'self' 'wasm-unsafe-eval'",
 	'worker-src': "'self'",
-	// The helper of this very computer, for pages that do not come from it.
-	'connect-src': "'self' blob: data: ws://127.0.0.1:* ws://localhost:*",
+	'connect-src': `'self' blob: data: ${helpers.map((host) => `ws://${host}`).join(' ')}`,
 	'img-src': "'self' blob: data:",
 	'style-src': "'self'",
 	'font-src': "'self'",
 	'manifest-src': "'self'",
 	'base-uri': "'none'",
 	'form-action': "'none'"
-};
+});
 
 /** The policy as a meta tag takes it (a meta tag knows no frame-ancestors). */
-export function metaPolicy(): string {
-	return Object.entries(POLICY)
+export function metaPolicy(helpers: readonly string[] = ANY_HELPER): string {
+	return Object.entries(policy(helpers))
 		.map(([directive, sources]) => `${directive} ${sources}`)
 		.join('; ');
 }
@@ -34,3 +36,8 @@ export const APP_HEADERS: Readonly<Record<string, string>> = {
 	'Referrer-Policy': 'no-referrer',
 	'X-Content-Type-Options': 'nosniff'
 };
+
+/** The same from a helper, whose pages need no other one. @param hosts its own, `127.0.0.1:5757` */
+export function helperHeaders(hosts: readonly string[]): Readonly<Record<string, string>> {
+	return { ...APP_HEADERS, 'Content-Security-Policy': `${metaPolicy(hosts)}; frame-ancestors 'none'` };
+}

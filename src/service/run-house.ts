@@ -270,6 +270,26 @@ export class RunHouse {
 		return { files };
 	}
 
+	/** Ends every training with a snapshot to go on from; resolves when they have ended, or when `patience` (milliseconds) is over. */
+	async pause(patience: number): Promise<void> {
+		const running = [...this.#logs.values()].filter(({ head }) => head.state === 'running');
+		if (running.length === 0) return;
+		const over = new Promise<void>((resolve) => {
+			const unlisten = this.onNews(() => {
+				if (running.some(({ head }) => head.state === 'running')) return;
+				unlisten();
+				resolve();
+			});
+			setTimeout(resolve, patience);
+		});
+		for (const { head } of running) {
+			const request =
+				head.kind === 'train' ? ({ type: 'stop', run: head.run, save: false, pause: true } as const) : ({ type: 'cancel', run: head.run } as const);
+			await this.trainer.request(request).catch(() => undefined);
+		}
+		await over;
+	}
+
 	/** Everything is on disk. */
 	async flushed(): Promise<void> {
 		for (const log of this.#logs.values()) {

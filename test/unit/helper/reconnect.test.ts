@@ -224,6 +224,31 @@ describe('a helper that is started anew', () => {
 	});
 });
 
+describe('a helper that is ended', () => {
+	it('keeps a snapshot of what is being trained, and waits for it', async () => {
+		const trainer = new ScriptedTrainer();
+		const helper = await house(trainer);
+		const client = await helper.connect();
+		const seen: string[] = [];
+		client.subscribe(({ event }) => seen.push(event.type));
+		await client.request(train('r'));
+		expect(helper.house.busy).toBe(true);
+		trainer.answer = (request) => {
+			if (request.type !== 'stop') return undefined;
+			setTimeout(() => trainer.emit('r', { type: 'ended', outcome: 'stopped' }), 30);
+			return null;
+		};
+		await helper.house.pause(20_000);
+		expect(trainer.asked.filter(({ type }) => type === 'stop')).toEqual([{ type: 'stop', run: 'r', save: false, pause: true }]);
+		expect(helper.house.busy).toBe(false);
+		await expect.poll(() => seen).toEqual(['ended']);
+		// Its snapshot is for whoever goes on.
+		expect(trainer.asked.some(({ type }) => type === 'dropSnapshot')).toBe(false);
+		await helper.house.pause(20_000);
+		client.close();
+	});
+});
+
 describe('a run that was refused', () => {
 	it('is no run, and its id is free again', async () => {
 		const trainer = new ScriptedTrainer();
