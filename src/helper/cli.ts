@@ -2,7 +2,9 @@
  * Entry of the command line, built into `dist/cli` and started by `bin/utsushi.mjs`. Maps commands to their files and errors to exit
  * codes: 0 done, 1 something failed, 2 wrong use or bad input. Commands are loaded when they are used, so `--help` needs no GPU library.
  */
+import { availableParallelism } from 'node:os';
 import { ProblemError } from '../jobs/problem';
+import { tellCores } from '../onnx/session';
 import { asProblem } from '../service/errors';
 import type { Problem } from '../service/protocol';
 import { parseArguments, UsageError, type Command } from './arguments';
@@ -13,6 +15,7 @@ import { installationAt } from './installation';
 import { problemLine, type Streams } from './output';
 
 async function dispatch(command: Command, context: Context): Promise<ExitCode> {
+	tellCores(availableParallelism());
 	switch (command.name) {
 		case 'help':
 			context.streams.out(`${helpText(command.topic)}\n`);

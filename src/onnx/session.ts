@@ -36,10 +36,16 @@ function loadRuntime(): Promise<Runtime> {
 	return runtime;
 }
 
-/** As many as there are cores, up to 8: more gain little and take the page's own. Node 20 does not say how many there are. */
+let cores = typeof navigator === 'undefined' ? 4 : navigator.hardwareConcurrency;
+
+/** How many cores there are, for surroundings that do not say it themselves (Node 20); before the first session. */
+export function tellCores(count: number): void {
+	cores = count;
+}
+
+/** As many as there are cores, up to 8: more gain little and take the page's own. */
 function threads(): number {
-	if (!import.meta.env.SSR && !crossOriginIsolated) return 1;
-	return Math.max(1, Math.min(8, typeof navigator === 'undefined' ? 4 : navigator.hardwareConcurrency));
+	return !import.meta.env.SSR && !crossOriginIsolated ? 1 : Math.max(1, Math.min(8, cores));
 }
 
 function inTurn<T>(work: () => Promise<T>): Promise<T> {
