@@ -2,68 +2,17 @@
  * The screens themselves, with the real app and a scripted trainer: they open in both languages and themes, pass axe (WCAG 2.2 AA), work
  * by keyboard, say what is wrong where it is wrong, and never hold the page for long.
  */
-import axe from 'axe-core';
-import type { AddressInfo } from 'node:net';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { createServer, type ViteDevServer } from 'vite';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openBrowser, watch, type Watch } from '../support/browser';
+import { openScriptedApp, violations, type ScriptedApp } from '../support/app';
+import { openBrowser } from '../support/browser';
 
-interface Visit {
-	story?: 'training' | 'done' | 'failed';
-	locale?: string;
-	theme?: 'light' | 'dark';
-	width?: number;
-	hash?: string;
-}
-
-let server: ViteDevServer;
-let browser: Browser;
-let address: string;
+let app: ScriptedApp;
 
 beforeAll(async () => {
-	server = await createServer({ server: { port: 0, host: '127.0.0.1', hmr: false, ws: false }, logLevel: 'error' });
-	await server.listen();
-	address = `http://127.0.0.1:${(server.httpServer?.address() as AddressInfo).port}/test/e2e/app/harness.html`;
-	browser = await openBrowser();
-	// The first visit lets Vite prepare the dependencies; it may reload the page meanwhile.
-	const { page, context } = await visit({});
-	await page.waitForLoadState('networkidle');
-	await context.close();
+	app = await openScriptedApp();
 }, 120_000);
-
-afterAll(async () => {
-	await browser?.close();
-	await server?.close();
-});
-
-async function visit({
-	story = 'done',
-	locale = 'en-GB',
-	theme = 'light',
-	width = 1280,
-	hash = ''
-}: Visit): Promise<{ page: Page; context: BrowserContext; seen: Watch }> {
-	const context = await browser.newContext({ locale, colorScheme: theme, viewport: { width, height: 900 } });
-	const seen = watch(context);
-	const page = await context.newPage();
-	await page.goto(`${address}?story=${story}${hash}`);
-	await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' });
-	await page.locator('main canvas').first().waitFor();
-	return { page, context, seen };
-}
-
-/** Rules broken, each with the places. */
-async function violations(page: Page): Promise<string[]> {
-	await page.evaluate(axe.source);
-	const result = await page.evaluate(async () => {
-		const run = (
-			globalThis as unknown as { axe: { run: (root: Document, options: object) => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-		).axe.run;
-		return run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
-	});
-	return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`.slice(0, 600));
-}
+afterAll(() => app.close());
 
 async function start(page: Page): Promise<void> {
 	await page.getByRole('button', { name: /Start training|学習を始める/ }).click();
@@ -78,7 +27,7 @@ describe.each([
 	{ locale: 'en-GB', theme: 'dark' as const }
 ])('in $locale, $theme', ({ locale, theme }) => {
 	test('preparing a run, with every setting unfolded', async () => {
-		const { page, context, seen } = await visit({ locale, theme });
+		const { page, context, seen } = await app.visit({ locale, theme });
 		for (const summary of await page.locator('summary').all()) await summary.click();
 		expect(await page.evaluate(() => document.documentElement.lang)).toBe(locale.slice(0, 2));
 		expect(await violations(page)).toEqual([]);
@@ -87,7 +36,7 @@ describe.each([
 	});
 
 	test('a run, on a phone', async () => {
-		const { page, context, seen } = await visit({ locale, theme, story: 'training', width: 390 });
+		const { page, context, seen } = await app.visit({ locale, theme, story: 'training', width: 390 });
 		await start(page);
 		expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
 		expect(await violations(page)).toEqual([]);
@@ -96,7 +45,7 @@ describe.each([
 	});
 
 	test('a result, the library, the settings', async () => {
-		const { page, context, seen } = await visit({ locale, theme });
+		const { page, context, seen } = await app.visit({ locale, theme });
 		await start(page);
 		await page.getByRole('heading', { name: /mouth-a/ }).waitFor();
 		expect(await violations(page)).toEqual([]);
@@ -114,7 +63,7 @@ describe.each([
 
 describe('the Train screen', () => {
 	test('finds a learning rate, says why, and takes it over', async () => {
-		const { page, context, seen } = await visit({ theme: 'dark', width: 390 });
+		const { page, context, seen } = await app.visit({ theme: 'dark', width: 390 });
 		await page.getByText('Settings of both passes').click();
 		await page.getByRole('button', { name: 'Find the learning rate…' }).click();
 		await page.getByRole('button', { name: 'Start', exact: true }).click();
@@ -132,7 +81,7 @@ describe('the Train screen', () => {
 	});
 
 	test('shows what the guard did, what the previews changed, and where to look', async () => {
-		const { page, context } = await visit({ story: 'training' });
+		const { page, context } = await app.visit({ story: 'training' });
 		await start(page);
 		await page.getByText(/step 40: the loss rose to 7.4 times.*Went back to step 20/).waitFor();
 		await page.getByText(/Look at step \d+ first/).waitFor();
@@ -144,7 +93,7 @@ describe('the Train screen', () => {
 
 	test('fits 360 pixels in both languages', async () => {
 		for (const locale of ['ja', 'en-GB']) {
-			const { page, context } = await visit({ locale, width: 360 });
+			const { page, context } = await app.visit({ locale, width: 360 });
 			for (const summary of await page.locator('summary').all()) await summary.click();
 			expect(await page.evaluate(() => document.documentElement.scrollWidth), locale).toBe(360);
 			await context.close();
@@ -152,7 +101,7 @@ describe('the Train screen', () => {
 	});
 
 	test('says what is wrong at the field, and does not start', async () => {
-		const { page, context } = await visit({});
+		const { page, context } = await app.visit({});
 		await page.getByText('Settings of both passes').click();
 		const rate = page.getByLabel('Learning rate – Difference');
 		await rate.fill('abc');
@@ -168,7 +117,7 @@ describe('the Train screen', () => {
 	});
 
 	test('refuses a picture that cannot be trained on, and mends one that can', async () => {
-		const { page, context } = await visit({});
+		const { page, context } = await app.visit({});
 		const original = page.getByLabel('Choose the original picture', { exact: true }).and(page.locator('input'));
 		await original.setInputFiles({ name: 'empty.png', mimeType: 'image/png', buffer: Buffer.alloc(0) });
 		await page.getByText('empty.png is empty (0 bytes)').waitFor();
@@ -187,7 +136,7 @@ describe('the Train screen', () => {
 	});
 
 	test('works by keyboard: compare slider, samples, start', async () => {
-		const { page, context } = await visit({});
+		const { page, context } = await app.visit({});
 		await page.getByRole('radio', { name: 'Compare' }).press(' ');
 		const slider = page.getByRole('slider', { name: 'Share of the original that is shown' });
 		await slider.focus();
@@ -201,7 +150,7 @@ describe('the Train screen', () => {
 	});
 
 	test('opens a recipe link, and refuses a broken one with the reason', async () => {
-		const { page, context } = await visit({ hash: '#r=not*a*recipe' });
+		const { page, context } = await app.visit({ hash: '#r=not*a*recipe' });
 		await page.getByRole('alert').getByText('This link is damaged').waitFor();
 		expect(new URL(page.url()).hash).toBe('#train');
 		await start(page);
@@ -209,7 +158,7 @@ describe('the Train screen', () => {
 		await page.getByRole('button', { name: 'Copy recipe link' }).click();
 		await page.getByText(/Copied · \d+ characters/).waitFor();
 		const link = await page.evaluate(() => navigator.clipboard.readText());
-		const { page: second, context: other } = await visit({ hash: new URL(link).hash });
+		const { page: second, context: other } = await app.visit({ hash: new URL(link).hash });
 		await second.getByText('A recipe was opened from a link.').waitFor();
 		expect(await second.getByLabel('Name of the LoRA').inputValue()).toBe('mouth-a');
 		await other.close();
@@ -221,7 +170,7 @@ describe('the Train screen', () => {
 		const page = await without.newPage({ locale: 'en-GB' });
 		await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { configurable: true, get: () => undefined }));
 		await page.addInitScript(() => Reflect.deleteProperty(Navigator.prototype, 'gpu'));
-		await page.goto(address);
+		await page.goto(app.address);
 		await page.getByRole('heading', { name: 'This browser cannot reach your GPU' }).waitFor();
 		expect(await page.getByText('Safari 26 or later').count()).toBe(1);
 		await without.close();
@@ -230,7 +179,7 @@ describe('the Train screen', () => {
 
 describe('a run', () => {
 	test('that fails says why and keeps what there is', async () => {
-		const { page, context } = await visit({ story: 'failed' });
+		const { page, context } = await app.visit({ story: 'failed' });
 		await page.getByRole('button', { name: 'Start training' }).click();
 		await page.getByRole('heading', { name: 'The run ended with an error' }).waitFor();
 		await page.getByText('The graphics driver was reset').waitFor();
@@ -240,7 +189,7 @@ describe('a run', () => {
 	});
 
 	test('hands out the file it made', async () => {
-		const { page, context } = await visit({});
+		const { page, context } = await app.visit({});
 		await start(page);
 		const downloaded = page.waitForEvent('download');
 		await page.getByRole('button', { name: /^Download \(/ }).click();
@@ -249,7 +198,7 @@ describe('a run', () => {
 	});
 
 	test('is not left without a word', async () => {
-		const { page, context } = await visit({ story: 'training' });
+		const { page, context } = await app.visit({ story: 'training' });
 		await start(page);
 		const asked = page.waitForEvent('dialog');
 		const closing = page.close({ runBeforeUnload: true });

@@ -5,36 +5,27 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bytesSource } from '../../src/formats/source';
 import { defaultRecipe } from '../../src/recipe/defaults';
 import { encodeRecipeLink } from '../../src/recipe/link';
 import type { Recipe } from '../../src/recipe/recipe';
 import { inspectFile } from '../../src/service/inspect';
-import { openBrowser, watch, type Watch } from '../support/browser';
-import { serve, type Served } from '../support/server';
+import { openServedApp, type ServedApp } from '../support/app';
 
 const MINUTES = 60_000;
 
-let server: Served;
-let browser: Browser;
-let context: BrowserContext;
-let page: Page;
-let seen: Watch;
+let app: ServedApp;
+let page: ServedApp['page'];
 let folder: string;
 
 beforeAll(async () => {
 	folder = await mkdtemp(join(tmpdir(), 'utsushi-browser-'));
-	server = await serve();
-	browser = await openBrowser();
-	context = await browser.newContext({ locale: 'en-US' });
-	seen = watch(context);
-	page = await context.newPage();
+	app = await openServedApp();
+	({ page } = app);
 });
 afterAll(async () => {
-	await browser?.close();
-	await server?.stop();
+	await app?.close();
 	await rm(folder, { recursive: true, force: true });
 });
 
@@ -56,7 +47,7 @@ describe('training in the page', () => {
 	let file: Uint8Array;
 
 	test('a link brings its recipe', async () => {
-		await page.goto(server.url + encodeRecipeLink(tinyRecipe()));
+		await page.goto(app.server.url + encodeRecipeLink(tinyRecipe()));
 		await page.getByText('A recipe was opened from a link.').waitFor();
 		expect(await page.getByLabel('Name of the LoRA').inputValue()).toBe('tiny mouth');
 	});
@@ -88,14 +79,14 @@ describe('training in the page', () => {
 	});
 
 	test('it lies in the library, on the next visit too', async () => {
-		await page.goto(`${server.url}#library`);
+		await page.goto(`${app.server.url}#library`);
 		await page.reload();
 		await page.getByText('tiny mouth.safetensors').first().waitFor();
 		await page.getByText('tiny mouth_copy.safetensors').first().waitFor();
 	});
 
 	test('opened again as a model, the page says that it is a LoRA', async () => {
-		await page.goto(`${server.url}#train`);
+		await page.goto(`${app.server.url}#train`);
 		// A headless browser has no dialog for files with handles; the plain one is what other browsers show.
 		await page.evaluate(() => Reflect.set(window, 'showOpenFilePicker', undefined));
 		const choosing = page.waitForEvent('filechooser');
@@ -107,13 +98,13 @@ describe('training in the page', () => {
 	test('a bad link is refused with a message', async () => {
 		for (const link of ['#r=', '#r=!!!', '#r=AAAA', encodeRecipeLink(tinyRecipe()).slice(0, 40)]) {
 			await page.goto('about:blank');
-			await page.goto(server.url + link);
+			await page.goto(app.server.url + link);
 			await page.getByText('The recipe in this link could not be opened').waitFor();
 		}
 	});
 
 	test('nothing went to another origin, and nothing broke', () => {
-		expect([...seen.requests.keys()]).toEqual([new URL(server.url).origin]);
-		expect(seen.errors).toEqual([]);
+		expect([...app.seen.requests.keys()]).toEqual([new URL(app.server.url).origin]);
+		expect(app.seen.errors).toEqual([]);
 	});
 });

@@ -2,41 +2,31 @@
  * The Plot room in a browser, with the real engine: a tiny plot fills, a longer axis draws only what is new, stopping keeps what is there, the
  * grid's PNG reads back, the next visit finds everything. And the command line draws the same cells once. SwiftShader is slow: one step each.
  */
-import axe from 'axe-core';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodePng } from '../../src/formats/png';
 import { readPngText } from '../../src/formats/png-text';
 import { readLoraTags, readParameters } from '../../src/formats/webui';
 import { splitValues } from '../../src/recipe/plot-values';
-import { openBrowser, watch, type Watch } from '../support/browser';
+import { openServedApp, violations, type ServedApp } from '../support/app';
 import { run } from '../support/cli';
-import { serve, type Served } from '../support/server';
 
 const MINUTES = 60_000;
 const LORA = 'test/fixtures/mini/reference/difference-adamw.safetensors';
 
-let server: Served;
-let browser: Browser;
-let context: BrowserContext;
-let page: Page;
-let seen: Watch;
+let app: ServedApp;
+let page: ServedApp['page'];
 let folder: string;
 
 beforeAll(async () => {
 	folder = await mkdtemp(join(tmpdir(), 'utsushi-plot-'));
-	server = await serve();
-	browser = await openBrowser();
-	context = await browser.newContext({ locale: 'en-US' });
-	seen = watch(context);
-	page = await context.newPage();
+	app = await openServedApp();
+	({ page } = app);
 });
 afterAll(async () => {
-	await browser?.close();
-	await server?.stop();
+	await app?.close();
 	await rm(folder, { recursive: true, force: true });
 });
 
@@ -44,21 +34,11 @@ const pictures = (): Promise<number> => page.locator('button.cell').count();
 const draw = (): Promise<void> => page.getByRole('button', { name: /^Draw( the rest)?$/ }).click();
 const values = (axis: string) => page.getByLabel(`Values of ${axis}`, { exact: true });
 
-async function violations(): Promise<string[]> {
-	await page.evaluate(axe.source);
-	const result = await page.evaluate(() =>
-		(
-			globalThis as unknown as { axe: { run: (root: Document, options: object) => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-		).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-	);
-	return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`.slice(0, 400));
-}
-
 describe('in the page', () => {
 	test(
 		'a tiny plot fills',
 		async () => {
-			await page.goto(`${server.url}#plot`);
+			await page.goto(`${app.server.url}#plot`);
 			await page
 				.locator('input[type=file][multiple]')
 				.setInputFiles({ name: 'mouth-a.safetensors', mimeType: 'application/octet-stream', buffer: await readFile(LORA) });
@@ -131,7 +111,7 @@ describe('in the page', () => {
 	test('a cell opens large, against the picture without LoRA', async () => {
 		await page.getByRole('button', { name: 'Picture: Strength: 2' }).click();
 		await page.getByRole('slider', { name: 'Share of the picture without LoRA that is shown' }).waitFor();
-		expect(await violations()).toEqual([]);
+		expect(await violations(page)).toEqual([]);
 		const coming = page.waitForEvent('download');
 		await page.getByRole('button', { name: 'Save this picture' }).click();
 		const path = join(folder, 'cell.png');
@@ -149,12 +129,12 @@ describe('in the page', () => {
 		await page.getByLabel('左 %').fill('40');
 		await page.getByLabel('左 %').blur();
 		expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
-		expect(await violations()).toEqual([]);
+		expect(await violations(page)).toEqual([]);
 	});
 
 	test('nothing went to another origin, and nothing broke', () => {
-		expect([...seen.requests.keys()]).toEqual([new URL(server.url).origin]);
-		expect(seen.errors).toEqual([]);
+		expect([...app.seen.requests.keys()]).toEqual([new URL(app.server.url).origin]);
+		expect(app.seen.errors).toEqual([]);
 	});
 });
 

@@ -1,58 +1,14 @@
 /** The queue's room on a scripted trainer: adding, sweeping, ordering, running through, and going on after a reload. Both languages and themes, keyboard, axe. */
-import axe from 'axe-core';
-import type { AddressInfo } from 'node:net';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { createServer, type ViteDevServer } from 'vite';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openBrowser, watch, type Watch } from '../support/browser';
+import { openScriptedApp, violations, type ScriptedApp } from '../support/app';
 
-let server: ViteDevServer;
-let browser: Browser;
-let address: string;
+let app: ScriptedApp;
 
 beforeAll(async () => {
-	server = await createServer({ server: { port: 0, host: '127.0.0.1', hmr: false, ws: false }, logLevel: 'error' });
-	await server.listen();
-	address = `http://127.0.0.1:${(server.httpServer?.address() as AddressInfo).port}/test/e2e/app/harness.html`;
-	browser = await openBrowser();
-	// The first visit lets Vite prepare the dependencies; it may reload the page meanwhile.
-	const { page, context } = await visit({ story: 'done' });
-	await page.waitForLoadState('networkidle');
-	await context.close();
+	app = await openScriptedApp();
 }, 120_000);
-
-afterAll(async () => {
-	await browser?.close();
-	await server?.close();
-});
-
-interface Visit {
-	story: 'training' | 'done' | 'failed';
-	locale?: string;
-	theme?: 'light' | 'dark';
-	width?: number;
-}
-
-async function visit({ story, locale = 'en-GB', theme = 'light', width = 1280 }: Visit): Promise<{ page: Page; context: BrowserContext; seen: Watch }> {
-	const context = await browser.newContext({ locale, colorScheme: theme, viewport: { width, height: 900 } });
-	const seen = watch(context);
-	const page = await context.newPage();
-	page.on('dialog', (dialog) => void dialog.accept());
-	await page.goto(`${address}?story=${story}`);
-	await page.locator('main canvas').first().waitFor();
-	return { page, context, seen };
-}
-
-async function violations(page: Page): Promise<string[]> {
-	await page.evaluate(axe.source);
-	const result = await page.evaluate(async () => {
-		const run = (
-			globalThis as unknown as { axe: { run: (root: Document, options: object) => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-		).axe.run;
-		return run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
-	});
-	return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`.slice(0, 600));
-}
+afterAll(() => app.close());
 
 async function add(page: Page): Promise<void> {
 	await page.getByRole('button', { name: /Add to queue|キューに追加/ }).click();
@@ -75,7 +31,7 @@ describe.each([
 	{ locale: 'en-GB', theme: 'light' as const, width: 1280 }
 ])('in $locale, $theme, $width pixels', ({ locale, theme, width }) => {
 	test('a night: add, sweep, reorder by keyboard, run, clear', async () => {
-		const { page, context, seen } = await visit({ story: 'done', locale, theme, width });
+		const { page, context, seen } = await app.visit({ accept: true, story: 'done', locale, theme, width });
 		await add(page);
 		await openQueue(page);
 		await page.getByRole('button', { name: /Sweep|値を変えて/ }).click();
@@ -102,7 +58,7 @@ describe.each([
 });
 
 test('a run that was interrupted is offered after a reload, and goes on as the same job', async () => {
-	const { page, context } = await visit({ story: 'training' });
+	const { page, context } = await app.visit({ accept: true, story: 'training' });
 	await page.getByRole('button', { name: 'Start training' }).click();
 	await page.getByRole('heading', { name: 'Live preview' }).waitFor();
 	await openQueue(page);
@@ -122,7 +78,7 @@ test('a run that was interrupted is offered after a reload, and goes on as the s
 });
 
 test('a job that fails is reported and the next one starts; its settings can be changed and saved back', async () => {
-	const { page, context } = await visit({ story: 'failed' });
+	const { page, context } = await app.visit({ accept: true, story: 'failed' });
 	await add(page);
 	await add(page);
 	await openQueue(page);
@@ -144,11 +100,28 @@ test('a job that fails is reported and the next one starts; its settings can be 
 	await context.close();
 });
 
+test('several pairs become a job each, and Edit brings a job back with its pictures and files', async () => {
+	const { page, context } = await app.visit({ accept: true, story: 'done' });
+	await page.getByText('Several pairs at once').click();
+	await page.getByRole('button', { name: 'This mouth from all 3 directions' }).click();
+	await page.getByText('3 jobs were added.').waitFor();
+	// Other settings in the form meanwhile: editing a job must bring its own back.
+	await page.getByLabel('Name of the LoRA').fill('something-else');
+	await page.getByRole('link', { name: 'Open the queue' }).click();
+	await expect.poll(() => names(page)).toEqual(['mouth-a_front', 'mouth-a_left', 'mouth-a_right']);
+	await page.getByRole('button', { name: 'Edit' }).nth(1).click();
+	await page.getByText('You are editing “mouth-a_left”').waitFor();
+	expect(await page.getByLabel('Name of the LoRA').inputValue()).toBe('mouth-a_left');
+	await page.getByRole('button', { name: 'Save in the queue' }).click();
+	await expect.poll(() => names(page)).toEqual(['mouth-a_front', 'mouth-a_left', 'mouth-a_right']);
+	await context.close();
+});
+
 test('a second tab leaves the queue to the first', async () => {
-	const { page, context } = await visit({ story: 'done' });
+	const { page, context } = await app.visit({ accept: true, story: 'done' });
 	await add(page);
 	const second = await context.newPage();
-	await second.goto(`${address}?story=done#queue`);
+	await second.goto(`${app.address}?story=done#queue`);
 	await second.getByText('The queue is open in another tab').waitFor();
 	await page.close();
 	await expect.poll(() => names(second)).toEqual(['mouth-a']);
