@@ -30,6 +30,8 @@ class Host implements TrainerHost {
 	#gpu: Promise<Gpu> | undefined;
 	#model: OpenModel | undefined;
 	#models = 0;
+	/** Another start of a helper must not take an id of this one for its own. */
+	readonly #name = crypto.randomUUID().slice(0, 8);
 	#plots: Plots | undefined;
 	#lab: Lab | undefined;
 
@@ -84,6 +86,8 @@ class Host implements TrainerHost {
 			case 'cancel':
 				this.#lab?.cancel(request.run);
 				return this.#stop(request.run, false);
+			case 'tuning':
+				return this.#tuning(request.measure);
 			case 'inspect':
 				return inspectFile(request.name, blobSource(request.blob));
 			default:
@@ -106,7 +110,7 @@ class Host implements TrainerHost {
 	/** The device, opened at first need and again after it was lost. */
 	#openGpu(): Promise<Gpu> {
 		if (this.#gpu) return this.#gpu;
-		const opening = this.platform.openGpu();
+		const opening = this.platform.openGpu().then((gpu) => this.#tuned(gpu));
 		this.#gpu = opening;
 		const forget = (): void => {
 			if (this.#gpu !== opening) return;
@@ -115,6 +119,21 @@ class Host implements TrainerHost {
 		};
 		opening.then((gpu) => gpu.lost).then(forget, forget);
 		return opening;
+	}
+
+	/** With what was measured on it before. */
+	async #tuned(gpu: Gpu): Promise<Gpu> {
+		const home = await this.platform.openTuning?.().catch(() => undefined);
+		if (home) await import('./tuning').then(({ bringTuning }) => bringTuning(gpu, home));
+		return gpu;
+	}
+
+	async #tuning(measure: boolean): Promise<ReplyOf['tuning']> {
+		const gpu = await this.#openGpu();
+		const { currentTuning, measureHere } = await import('./tuning');
+		if (!measure) return currentTuning(gpu);
+		this.#runs.refuseIfBusy();
+		return measureHere(gpu, await this.platform.openTuning?.().catch(() => undefined));
 	}
 
 	async #openModel(source: ModelSource, run: RunId | undefined): Promise<ModelInfo> {

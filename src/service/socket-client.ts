@@ -5,9 +5,9 @@
 import { errorProblem } from '../jobs/problem';
 import type { Problem } from '../jobs/events';
 import { asProblem, fromOutcome, ServiceError, type Outcome } from './errors';
-import { readHelperWords, type ClientWords, type HelperInfo } from './handshake';
+import { CLOSE, readHelperWords, type ClientWords, type HelperInfo } from './handshake';
 import { Link } from './link';
-import { blobsOf, malformed, pack, packWithBlobs, unpack } from './packing';
+import { blobsOf, malformed, MAX_HEAD, pack, packWithBlobs, unpack } from './packing';
 import { begunBy, PROTOCOL_VERSION, type EventMessage, type ReplyOf, type Request, type RunId, type TrainerClient } from './protocol';
 
 export type HelperState =
@@ -46,6 +46,7 @@ export interface HelperOptions {
 const MAX_RETRY_MS = 15_000;
 const HANDSHAKE_MS = 15_000;
 const STALL_MS = 60_000;
+const MAX_BROKEN = 3;
 const MAX_REPLY = 2 ** 30 + 2 ** 20;
 /** A model of this size is not sent: the helper should read it where it lies. */
 export const MAX_UPLOAD = 2 ** 29;
@@ -68,6 +69,13 @@ interface Pending {
 	reject: (error: unknown) => void;
 }
 
+function refuseTooLarge(bytes: number): void {
+	if (bytes <= MAX_UPLOAD) return;
+	const megabytes = Math.round(bytes / 2 ** 20);
+	const message = `${megabytes} MB are too much to be sent to the helper. Put the file into one of the helper’s folders and choose it there by name.`;
+	throw new ServiceError(errorProblem('helper.uploadTooLarge', 'helper', message, { megabytes, limit: MAX_UPLOAD / 2 ** 20 }));
+}
+
 class SocketClient implements TrainerClient {
 	readonly #options: HelperOptions;
 	readonly #session = crypto.randomUUID();
@@ -83,6 +91,8 @@ class SocketClient implements TrainerClient {
 	#instance: string | undefined;
 	#retry: ReturnType<typeof setTimeout> | undefined;
 	#pause: number;
+	/** Times in a row that the helper found a message it could not read. */
+	#broken = 0;
 	#over: Problem | undefined;
 	#first: { resolve: () => void; reject: (error: unknown) => void } | undefined;
 
@@ -136,10 +146,20 @@ class SocketClient implements TrainerClient {
 			this.#welcomed(socket, typeof data === 'string' ? readHelperWords(data) : undefined);
 		};
 		socket.onerror = () => undefined; // `onclose` follows
-		socket.onclose = () => {
+		socket.onclose = ({ code, reason }) => {
 			clearTimeout(patience);
-			if (this.#socket === socket) this.#lost(socket);
+			if (this.#socket !== socket) return;
+			if (code === CLOSE.broken && ++this.#broken >= MAX_BROKEN) this.#giveUp(reason);
+			this.#lost(socket);
 		};
+	}
+
+	/** Something that waits here is what the helper cannot read: sending it again and again would keep everything else from being sent. */
+	#giveUp(reason: string): void {
+		this.#broken = 0;
+		const error = malformed(reason || 'the helper refused it');
+		for (const { reject } of this.#pending.values()) reject(new ServiceError(error.problem));
+		this.#pending.clear();
 	}
 
 	#welcomed(socket: SocketLike, words: ReturnType<typeof readHelperWords>): void {
@@ -153,7 +173,7 @@ class SocketClient implements TrainerClient {
 			},
 			onMessage: (message) => this.#heard(message),
 			onBroken: () => {
-				socket.close(4400);
+				socket.close(CLOSE.broken);
 				if (this.#socket === socket) this.#lost(socket);
 			},
 			maxMessage: MAX_REPLY,
@@ -214,6 +234,7 @@ class SocketClient implements TrainerClient {
 		const pending = this.#pending.get(message.id);
 		void this.#link?.send(pack({ type: 'got', ids: [message.id] }));
 		if (!pending) return;
+		this.#broken = 0;
 		this.#pending.delete(message.id);
 		this.#answered(pending.request, message.outcome.ok);
 		pending.resolve(message.outcome);
@@ -244,11 +265,7 @@ class SocketClient implements TrainerClient {
 
 	async request<R extends Request>(request: R): Promise<ReplyOf[R['type']]> {
 		if (this.#over) throw new ServiceError(this.#over);
-		const bytes = blobsOf(request).reduce((sum, { size }) => sum + size, 0);
-		if (bytes > MAX_UPLOAD) {
-			const message = `${Math.round(bytes / 2 ** 20)} MB are too much to be sent to the helper. Put the file into one of the helper’s folders and choose it there by name.`;
-			throw new ServiceError(errorProblem('helper.uploadTooLarge', 'helper', message, { megabytes: Math.round(bytes / 2 ** 20), limit: MAX_UPLOAD / 2 ** 20 }));
-		}
+		refuseTooLarge(blobsOf(request).reduce((sum, { size }) => sum + size, 0)); // before any is read
 		const id = this.#nextId++;
 		if (request.type === 'follow') {
 			this.#runs.delete(request.run);
@@ -266,6 +283,7 @@ class SocketClient implements TrainerClient {
 	async #send(link: Link, id: number, request: Request): Promise<void> {
 		try {
 			const packed = await packWithBlobs({ type: 'request', id, request });
+			refuseTooLarge(packed.length - MAX_HEAD);
 			await link.send(packed);
 		} catch (error) {
 			// A file that cannot be read any more is this request's own problem.

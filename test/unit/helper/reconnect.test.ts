@@ -155,6 +155,40 @@ describe('a connection', () => {
 	});
 });
 
+describe('what is too large', () => {
+	it('is refused before it is read or sent, and the connection stays', async () => {
+		const trainer = new ScriptedTrainer();
+		const helper = await house(trainer);
+		const client = await helper.connect();
+		const read = { times: 0 };
+		/** A checkpoint as far as anybody asks before reading it. */
+		class Huge extends Blob {
+			override get size(): number {
+				return 2 ** 32;
+			}
+			override arrayBuffer(): Promise<ArrayBuffer> {
+				read.times++;
+				return super.arrayBuffer();
+			}
+		}
+		const opening = client.request({ type: 'openModel', source: { kind: 'file', name: 'sdxl', blob: new Huge() } });
+		await expect(opening).rejects.toMatchObject({ problem: { code: 'helper.uploadTooLarge' } });
+		expect(read.times).toBe(0);
+		expect(await client.request({ type: 'listRuns' })).toEqual([]);
+		client.close();
+	});
+
+	it('for this helper is given up after a few times, and what comes later is done', async () => {
+		const opened = await openSocketHouse(new ScriptedTrainer(), { limits: { message: 2 ** 20 } });
+		cleaning.push(() => opened.close());
+		const client = await opened.connect({ retryMs: 1 });
+		const sending = client.request({ type: 'giveSnapshot', job: 'j', snapshot: { state: new ArrayBuffer(2 ** 21), copier: null } });
+		await expect(sending).rejects.toMatchObject({ problem: { code: 'wire.malformed', values: { detail: 'wire.tooLarge' } } });
+		expect(await client.request({ type: 'listRuns' })).toEqual([]);
+		client.close();
+	});
+});
+
 describe('the first connection', () => {
 	it('fails with a reason when nobody answers, or somebody else', async () => {
 		const helper = await house(new ScriptedTrainer());
