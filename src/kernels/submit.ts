@@ -3,7 +3,8 @@
  *
  * Rule: a submit should keep the GPU busy for at most ~100 ms (systems reset a GPU that is busy for seconds, and the screen must be
  * drawn in between), and at most three may be waiting, so that a stop is quick and errors show early. How long a slice takes is estimated
- * from its work and corrected by what earlier slices really took (moving average of measured / estimated).
+ * from its work and corrected by what earlier slices really took (moving average of measured / estimated). A device that was never measured is taken for
+ * slow: its first slices are short, so that none exceeds 250 ms on a GPU several times slower than assumed. What was learned is kept for the device's other programs.
  */
 import type { Gpu } from '../gpu/gpu';
 
@@ -41,13 +42,20 @@ export function slices(costs: readonly number[], limit: number): number[] {
 	return ends;
 }
 
+/** Assumed of a device before anything was measured. */
+const CAUTION = 4;
+
+const learned = new WeakMap<Gpu, number>();
+
 export class Submitter {
 	readonly #waiting: Promise<void>[] = [];
 	#lastDone = 0;
 	/** Measured time over estimated time, smoothed. */
-	correction = 1;
+	correction: number;
 
-	constructor(readonly gpu: Gpu) {}
+	constructor(readonly gpu: Gpu) {
+		this.correction = learned.get(gpu) ?? CAUTION;
+	}
 
 	/** Submits; `estimate` is the slice's uncorrected cost in ms. */
 	submit(commands: GPUCommandBuffer, estimate: number): void {
@@ -69,7 +77,9 @@ export class Submitter {
 		const now = performance.now();
 		const took = now - Math.max(started, this.#lastDone);
 		this.#lastDone = now;
-		if (estimate > 1) this.correction += 0.2 * (Math.min(100, Math.max(0.01, took / estimate)) - this.correction);
+		if (estimate <= 1) return;
+		this.correction += 0.2 * (Math.min(100, Math.max(0.01, took / estimate)) - this.correction);
+		learned.set(this.gpu, this.correction);
 	}
 
 	get full(): boolean {
