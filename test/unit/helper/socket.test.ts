@@ -1,60 +1,15 @@
 /** Attacks on the helper's socket, over real connections, while a run goes on: the run is unharmed, its log whole, and memory stays where it was. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { connect as connectTcp } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { runFolder } from '../../../src/helper/runFolder';
 import { defaultRecipe } from '../../../src/recipe/defaults';
-import { joined, pack } from '../../../src/service/packing';
-import type { EventMessage, Request, TrainerClient } from '../../../src/service/protocol';
 import { pairHelper } from '../../../src/service/socket-client';
-import { openSocket, upgradeStatus, type SocketHeaders } from '../../support/socket';
-import { ScriptedTrainer } from '../../support/scripted-host';
-import { openSocketHouse, type SocketHouse } from '../../support/transports';
+import { besiege, client, events, frame, hello, helper, inside, MEGABYTE, rude, show, trainer, work } from '../../support/attack';
+import { openSocket, upgradeStatus } from '../../support/socket';
 
-const MEGABYTE = 2 ** 20;
-let trainer: ScriptedTrainer;
-let helper: SocketHouse;
-let folder: string;
-let client: TrainerClient;
-const events: EventMessage[] = [];
-let step = 0;
-const STEPS = 10_000;
-
-/** What a run does meanwhile. */
-function work(steps = 1): void {
-	for (let i = 0; i < steps; i++) trainer.step('night', ++step, STEPS);
-}
-
-beforeAll(async () => {
-	folder = await mkdtemp(join(tmpdir(), 'utsushi-attack-'));
-	trainer = new ScriptedTrainer();
-	helper = await openSocketHouse(trainer, {
-		files: runFolder(join(folder, 'runs')),
-		limits: { handshakeMs: 300, stallMs: 500, pingMs: 1000, message: 4 * MEGABYTE, total: 8 * MEGABYTE }
-	});
-	client = await helper.connect();
-	client.subscribe((message) => events.push(message));
-	await client.request({ type: 'train', run: 'night', request: { modelId: 'm', recipe: defaultRecipe('mini') } });
-});
-beforeEach(() => work(3));
-/** After every attack: the run went on, and its follower missed nothing. */
-afterEach(async () => {
-	work(3);
-	await expect.poll(() => events.length).toBe(step);
-	expect(events.map(({ seq }) => seq)).toEqual(Array.from({ length: step }, (_, i) => i));
-	expect(trainer.asked.some(({ type }) => type === 'stop' || type === 'cancel')).toBe(false);
-	expect(trainer.closed).toBe(false);
-});
-afterAll(async () => {
-	client.close();
-	await helper.close();
-	await rm(folder, { recursive: true, force: true });
-});
+besiege();
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -66,43 +21,6 @@ function bytesHeld(): number {
 
 const host = (): string => new URL(helper.origin).host;
 const port = (): string => new URL(helper.origin).port;
-
-/** A connection that does as it likes; `messages` are what it got, `closed` the code of its end. */
-function rude(headers: SocketHeaders = { origin: helper.origin }): { socket: WebSocket; opened: Promise<void>; closed: Promise<number>; messages: unknown[] } {
-	const { origin, ...others } = headers;
-	const socket = new WebSocket(helper.url, { ...(origin === undefined ? {} : { origin }), headers: { ...others }, perMessageDeflate: false });
-	const messages: unknown[] = [];
-	socket.on('error', () => undefined);
-	socket.on('message', (data: Buffer, isBinary) => messages.push(isBinary ? data : (JSON.parse(data.toString()) as unknown)));
-	return {
-		socket,
-		messages,
-		opened: new Promise((resolve) => socket.on('open', resolve)),
-		closed: new Promise((resolve) => socket.on('close', (code) => resolve(code)))
-	};
-}
-
-const hello = (change: object = {}): string =>
-	JSON.stringify({ type: 'hello', version: 1, token: helper.token, session: crypto.randomUUID(), pending: [], runs: {}, ...change });
-
-/** One that was welcomed and may send frames. */
-async function inside(change: object = {}): Promise<ReturnType<typeof rude>> {
-	const connection = rude();
-	await connection.opened;
-	connection.socket.send(hello(change));
-	await expect.poll(() => connection.messages[0]).toMatchObject({ type: 'welcome' });
-	return connection;
-}
-
-/** A whole small message in one frame. */
-function frame(value: unknown): Uint8Array {
-	const message = joined(pack(value));
-	const bytes = new Uint8Array(8 + message.length);
-	bytes[0] = 1;
-	new DataView(bytes.buffer).setUint32(4, message.length, true);
-	bytes.set(message, 8);
-	return bytes;
-}
 
 describe('before the upgrade', () => {
 	it.each([
@@ -289,8 +207,7 @@ describe('inside', () => {
 		for (const { socket } of readers) socket.pause();
 		const picture = { width: 512, height: 512, data: new Uint8ClampedArray(MEGABYTE) };
 		for (let i = 0; i < 40; i++) {
-			step++;
-			trainer.emit('night', { type: 'preview', pass: 'difference', step: i, seed: 1, strength: 1, picture });
+			show({ type: 'preview', pass: 'difference', step: i, seed: 1, strength: 1, picture });
 			await new Promise((later) => setTimeout(later, 5));
 		}
 		await expect.poll(() => helper.sockets.size, { timeout: 10_000 }).toBe(1);
@@ -337,125 +254,5 @@ describe('inside', () => {
 		const another = await helper.connect();
 		expect(await another.request({ type: 'listRuns' })).toMatchObject([{ run: 'night', state: 'running' }]);
 		another.close();
-	});
-});
-
-/** Every text of every request, in turn, is a way out of a folder. */
-describe('no text is a path', () => {
-	const TRICKS = [
-		'../../../../etc/passwd',
-		'..\\..\\windows\\win.ini',
-		'/etc/passwd',
-		'C:\\secret',
-		'file:///etc/passwd',
-		'a\0b',
-		'%2e%2e%2f',
-		'.',
-		'..',
-		'~',
-		'\u202e',
-		'x'.repeat(5000)
-	];
-	const file = new ArrayBuffer(8);
-	const requests: Request[] = [
-		{ type: 'openModel', source: { kind: 'bundled', id: 'mini', url: 'x' }, run: 'x' },
-		{ type: 'openModel', source: { kind: 'named', id: 'x' } },
-		{ type: 'openModel', source: { kind: 'file', name: 'x', blob: new Blob(['x']) } },
-		{ type: 'closeModel', modelId: 'x' },
-		{ type: 'train', run: 'x', request: { modelId: 'x', recipe: defaultRecipe('mini') }, keep: { job: 'x', resume: true } },
-		{ type: 'stop', run: 'x', save: true },
-		{ type: 'snapshot', run: 'x' },
-		{ type: 'cancel', run: 'x' },
-		{ type: 'follow', run: 'x', after: -1 },
-		{ type: 'fetchResult', run: 'x' },
-		{ type: 'forgetRun', run: 'x' },
-		{ type: 'fetchLora', id: 'x' },
-		{ type: 'takeSnapshot', job: 'x' },
-		{ type: 'giveSnapshot', job: 'x', snapshot: { state: file, copier: null } },
-		{ type: 'dropSnapshot', job: 'x' },
-		{ type: 'inspect', name: 'x', blob: new Blob(['x']) }
-	];
-	const IDS = new Set(['run', 'id', 'modelId', 'job']);
-
-	/** Copies of a request with the trick in one text after the other; `id`: whether it is one that names something. */
-	function tricked(value: unknown, trick: string, key = ''): { value: unknown; id: boolean }[] {
-		if (typeof value === 'string') return key === 'type' || key === 'kind' ? [] : [{ value: trick, id: IDS.has(key) }];
-		if (typeof value !== 'object' || value === null || value instanceof Blob || value instanceof ArrayBuffer || key === 'recipe') return [];
-		return Object.entries(value).flatMap(([name, item]) => tricked(item, trick, name).map((found) => ({ ...found, value: { ...value, [name]: found.value } })));
-	}
-
-	it.each(requests.map((request) => [request.type, request] as const))('of %s', async (_, request) => {
-		const before = (await readdir(folder, { recursive: true })).length;
-		trainer.answer = () => null;
-		const cases = TRICKS.flatMap((trick) => tricked(request, trick));
-		expect(cases.length).toBeGreaterThanOrEqual(TRICKS.length);
-		const from = trainer.asked.length;
-		const outcomes = await Promise.all(
-			cases.map(({ value }) =>
-				client.request(value as Request).then(
-					() => 'done',
-					(error: unknown) => (error as { problem: { code: string } }).problem.code
-				)
-			)
-		);
-		for (const [i, { id }] of cases.entries()) if (id) expect(outcomes[i]).toBe('request.invalid');
-		// What reached the trainer carries the trick only where it is a label or the address it replaces by its own.
-		for (const asked of trainer.asked.slice(from)) if (asked.type === 'openModel' && asked.source.kind === 'bundled') expect(asked.source.url).toBe('');
-		trainer.answer = undefined;
-		expect((await readdir(folder, { recursive: true })).length).toBe(before);
-	});
-});
-
-describe('noise', () => {
-	/** Small, fixed, and the same in every run of the test. */
-	function random(seed: number): () => number {
-		let state = seed;
-		return () => {
-			state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-			return state / 2 ** 32;
-		};
-	}
-
-	it('2,000 broken messages harm nothing', async () => {
-		const next = random(7);
-		const whole = frame({ type: 'request', id: 1, request: { type: 'closeModel', modelId: 'x' } });
-		const memory = process.memoryUsage().heapUsed;
-		let connection = await inside();
-		let connections = 1;
-		for (let i = 0; i < 2000; i++) {
-			if (connection.socket.readyState !== WebSocket.OPEN) {
-				connection = await inside();
-				connections++;
-			}
-			const kind = next();
-			const bytes = whole.slice(0, kind < 0.3 ? Math.floor(next() * whole.length) : whole.length);
-			for (let n = 0; n < 1 + next() * 8; n++) bytes[Math.floor(next() * bytes.length)] = Math.floor(next() * 256);
-			connection.socket.send(kind < 0.05 ? 'text' : bytes);
-			if (i % 20 === 0) {
-				work(1);
-				await new Promise((later) => setTimeout(later, 2));
-			}
-		}
-		connection.socket.terminate();
-		expect(connections).toBeGreaterThan(20);
-		expect(process.memoryUsage().heapUsed - memory).toBeLessThan(64 * MEGABYTE);
-	});
-
-	it('requests of every wrong shape are refused one by one', async () => {
-		const next = random(11);
-		const pieces = [null, 0, -1, 1e308, NaN, '', 'x', true, [], {}, new Uint8Array(3), new ArrayBuffer(2), new Blob(['x']), { type: 'train' }, [[[]]]];
-		const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
-		const types = ['train', 'plot', 'merge', 'sample', 'follow', 'openModel', 'giveSnapshot', 'findRate', 'compareLoras', 'inspect', 'unknown', '__proto__'];
-		const members = ['run', 'request', 'source', 'modelId', 'job', 'snapshot', 'keep', 'after', 'files', 'name', 'blob', 'pass', 'constructor'];
-		const from = trainer.asked.length;
-		const codes = new Set<string>();
-		for (let i = 0; i < 400; i++) {
-			const request = { type: pick(types), ...Object.fromEntries(Array.from({ length: 3 }, () => [pick(members), pick(pieces)])) };
-			await client.request(request as unknown as Request).catch((error: unknown) => codes.add((error as { problem: { code: string } }).problem.code));
-		}
-		expect(codes).toContain('request.invalid');
-		// By chance a few are what they should be: a text and a Blob to inspect, no files to compare.
-		expect(trainer.asked.slice(from).filter(({ type }) => type !== 'inspect' && type !== 'compareLoras')).toEqual([]);
-		expect([...codes].filter((code) => !['request.invalid', 'run.unknown', 'test.odd'].includes(code))).toEqual([]);
 	});
 });
