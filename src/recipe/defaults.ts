@@ -42,8 +42,11 @@ function preview(family: ModelFamily): PreviewSettings {
 		const prompt = '1girl, blue hair, long hair, green eyes, closed mouth, facing viewer, simple background, white background';
 		return { ...common, prompt, negative: '', steps: 30, cfg: 5, sampler: 'ddim', every: 50 };
 	}
+	// A picture of SDXL costs minutes where there are few cores, so its strip is short.
+	const strip = family === 'sdxl' ? { seeds: [1111], strengths: [0, 0.5, 1, 1.5] } : {};
 	return {
 		...common,
+		...strip,
 		prompt: '1girl, solo, looking at viewer, upper body, closed mouth, simple background, white background',
 		negative: 'lowres, bad anatomy, worst quality',
 		steps: 20,
@@ -171,6 +174,7 @@ export function defaultRecipe(family: ModelFamily, mode: Mode = 'difference'): R
 		preview: preview(family),
 		probe: { every: mini ? 25 : 50 },
 		storage: 'f16',
+		base: 'f16',
 		traintrain: []
 	};
 }
