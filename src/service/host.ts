@@ -143,7 +143,7 @@ class Host implements TrainerHost {
 		};
 		const { name, blob, vae } = await openSource(source, this.platform, (fraction) => report('download', fraction));
 		report('open', 0);
-		const model = await openModel(`model-${++this.#models}`, name, blob, vae?.blob).catch((error: unknown) => {
+		const model = await openModel(`model-${++this.#models}-${this.#name}`, name, blob, vae?.blob).catch((error: unknown) => {
 			const problem = asProblem(error, name);
 			throw new ServiceError(problem.code === 'internal' ? errorProblem('model.unreadable', name, `“${name}” cannot be read: ${problem.message}`) : problem);
 		});
