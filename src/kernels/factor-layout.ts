@@ -16,6 +16,8 @@ export interface FactorEntry {
 	readonly shape: readonly number[];
 	/** As the graph sees it, when padded: `[rows, columns]` with at least as many rows and columns. */
 	readonly storedShape?: readonly number[];
+	/** Its learning rate as a multiple of the step's; absent: 1. Not for optimizers that find their own (`optimizer-params.ts`). */
+	readonly rateFactor?: number;
 }
 
 export interface Place {

@@ -1,7 +1,7 @@
 /**
  * What an optimizer step dispatches: made once, encoded every step.
  *
- * Rules: the flat buffers are cut between two matrices where one binding would become too large; every command works on one such range, or on the whole.
+ * Rules: the flat buffers are cut between two matrices where one binding would become too large, and where the rate changes; every command works on one such range, or on the whole.
  */
 import { allocate } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
@@ -24,18 +24,21 @@ export interface Range {
 	readonly size: number;
 	/** The matrices in it. */
 	readonly places: readonly Place[];
+	/** Of all of them. */
+	readonly rateFactor: number;
 }
 
 /** @param limit largest binding in bytes */
 export function cutRanges({ places, elements }: FactorLayout, limit: number): Range[] {
-	const ranges: { offset: number; size: number; places: Place[] }[] = [];
+	const ranges: { offset: number; size: number; places: Place[]; rateFactor: number }[] = [];
 	places.forEach((place, i) => {
 		const end = places[i + 1]?.offset ?? elements * 4;
 		const last = ranges.at(-1);
-		if (last && end - last.offset <= limit) {
+		const { rateFactor = 1 } = place.entry;
+		if (last?.rateFactor === rateFactor && end - last.offset <= limit) {
 			last.places.push(place);
 			last.size = end - last.offset;
-		} else ranges.push({ offset: place.offset, size: end - place.offset, places: [place] });
+		} else ranges.push({ offset: place.offset, size: end - place.offset, places: [place], rateFactor });
 	});
 	return ranges;
 }

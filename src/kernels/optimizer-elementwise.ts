@@ -64,7 +64,7 @@ export async function addElementwise(commands: Commands, settings: ElementwiseSe
 	if (eightBit(settings)) return addBlocks(commands, rule, state);
 	if (!distance) {
 		for (const range of commands.ranges) {
-			const extent = { quads: range.size / 16, first: 0, count: 0 };
+			const extent = { quads: range.size / 16, first: 0, count: 0, rateFactor: range.rateFactor };
 			await commands.add(
 				{ shader: 'optimizer', conditions: rule },
 				[reads(commands.gradients, range), writes(commands.values, range), ...stateOf(range)],
@@ -116,7 +116,7 @@ async function addBlocks(commands: Commands, rule: Rule['rule'], state: Rule['st
 		);
 		const bound: (Bound | undefined)[] = [reads(commands.gradients, range), writes(commands.values, range), ...means];
 		while (bound.length < 6) bound.push(undefined);
-		const extent = { quads: range.size / 16, first: range.offset / (4 * BLOCK), count: 0 };
+		const extent = { quads: range.size / 16, first: range.offset / (4 * BLOCK), count: 0, rateFactor: range.rateFactor };
 		await commands.add({ shader: 'optimizer', conditions: { ...rule, blocks: true } }, [...bound, reads(codes)], extent, commands.groupsFor(extent.quads));
 	}
 }

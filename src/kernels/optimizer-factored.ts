@@ -29,8 +29,8 @@ export async function addFactored(commands: Commands, settings: FactoredSettings
 	const hasMomentum = !adafactor || settings.beta1 > 0;
 	const residuals = lineCount(factors.layout);
 
-	const run = (kernel: Kernel, bound: (Bound | undefined)[], { first, count }: Span): Promise<void> =>
-		commands.add(kernel, bound, { quads: residuals, first, count }, flatWorkgroups(count, 1, targetOf(commands.gpu)));
+	const run = (kernel: Kernel, bound: (Bound | undefined)[], { first, count }: Span, rateFactor = 1): Promise<void> =>
+		commands.add(kernel, bound, { quads: residuals, first, count, rateFactor }, flatWorkgroups(count, 1, targetOf(commands.gpu)));
 	const each = async (command: (share: Share) => Promise<void>): Promise<void> => {
 		for (const share of tables.shares) await command(share);
 	};
@@ -48,7 +48,12 @@ export async function addFactored(commands: Commands, settings: FactoredSettings
 				use('scalars', () => writes(scalars)),
 				use('momentum', () => writes(factors.stateBuffer('m'), range))
 			];
-			return run({ shader: 'factored_tile', conditions: { adafactor, came: !adafactor, ...conditions }, constants: { CAPACITY: TILE.capacity } }, bound, span);
+			return run(
+				{ shader: 'factored_tile', conditions: { adafactor, came: !adafactor, ...conditions }, constants: { CAPACITY: TILE.capacity } },
+				bound,
+				span,
+				range.rateFactor
+			);
 		});
 	const lines = (residual: boolean): Promise<void> =>
 		each((share) =>
@@ -59,7 +64,8 @@ export async function addFactored(commands: Commands, settings: FactoredSettings
 			run(
 				{ shader: 'factored_matrix', conditions },
 				[reads(matrices), withMeans ? writes(means) : undefined, withSums ? writes(sums) : undefined, writes(scalars)],
-				share.matrices
+				share.matrices,
+				share.range.rateFactor
 			)
 		);
 

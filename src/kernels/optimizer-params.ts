@@ -20,6 +20,8 @@ export interface Extent {
 	readonly quads: number;
 	readonly first: number;
 	readonly count: number;
+	/** Learning rate of this part as a multiple of the step's; absent: 1. */
+	readonly rateFactor?: number;
 }
 
 type Named = Partial<
@@ -54,6 +56,14 @@ function named(settings: OptimizerSettings): Named {
 	}
 }
 
+/** Where the rate stands in `Params`. */
+const RATE_WORD = 4;
+
+/** Optimizers that find the size of their steps themselves have one for all factors. */
+export function takesRateFactors(settings: OptimizerSettings): boolean {
+	return !(settings.kind === 'adafactor' && settings.relativeStep) && !['prodigy', 'dAdaptAdam', 'dAdaptLion'].includes(settings.kind);
+}
+
 /** ln β; for β = 0 far enough below 0 that every power of it is 0. */
 const logOf = (beta: number): number => (beta > 0 ? Math.log(beta) : -100);
 
@@ -72,9 +82,11 @@ export function packStep(settings: OptimizerSettings, { learningRate, lossScale 
 		...[n.warmup ?? 0, n.stepPower ?? 0, n.ratePower ?? 0]
 	];
 	const data = new ArrayBuffer(extents.length * PARAM_BYTES);
-	extents.forEach(({ quads, first, count }, i) => {
+	extents.forEach(({ quads, first, count, rateFactor = 1 }, i) => {
 		new Uint32Array(data, i * PARAM_BYTES).set([quads, first, count]);
-		new Float32Array(data, i * PARAM_BYTES).set(numbers, 3);
+		const floats = new Float32Array(data, i * PARAM_BYTES);
+		floats.set([...numbers, rateFactor], 3);
+		floats[RATE_WORD] = learningRate * rateFactor;
 	});
 	return data;
 }

@@ -7,6 +7,7 @@
  * Sources: kohya's metadata list, Stability ModelSpec 1.0.1.
  */
 import { withoutPaths } from '../recipe/public';
+import { trainsTextEncoder } from '../recipe/text-encoder';
 import type { ModelFamily, OptimizerKind, OptimizerSettings, PassSettings, Recipe, ScheduleKind } from '../recipe/recipe';
 
 export interface RunFacts {
@@ -112,6 +113,7 @@ export function loraMetadata(facts: RunFacts): Record<string, string> {
 		ss_v2: 'False',
 		ss_learning_rate: String(settings.learningRate),
 		ss_unet_lr: String(settings.learningRate),
+		...(trainsTextEncoder(recipe) ? { ss_text_encoder_lr: String(settings.textEncoderRate || settings.learningRate) } : {}),
 		ss_optimizer: optimizerText(settings.optimizer),
 		ss_lr_scheduler: settings.schedule.warmup > 0 && settings.schedule.kind === 'constant' ? 'constant_with_warmup' : SCHEDULE_NAME[settings.schedule.kind],
 		ss_lr_warmup_steps: String(settings.schedule.warmup),

@@ -26,6 +26,8 @@ export interface NetworkModule extends TargetModule {
 	readonly alpha: number;
 	/** Two pairs of factors of this rank, whose products are multiplied element by element (`loha.ts`). */
 	readonly loha?: true;
+	/** Learning rate as a multiple of the pass's; absent: 1. */
+	readonly rateFactor?: number;
 }
 
 export type NetworkSettings = Pick<PassSettings, 'rank' | 'alpha' | 'convRank' | 'convAlpha'> &

@@ -57,6 +57,10 @@ function checkPass(settings: PassSettings, where: string, family: ModelFamily, m
 		const message = `${where}.blocks names BASE, but with attention "${settings.attention}" the text encoder is left out. Use attention "full".`;
 		warn('recipe.textEncoderAttention', 'blocks', { attention: settings.attention }, message);
 	}
+	if (mode === 'lora' && hasTextModules(settings) && settings.textEncoderRate > 0 && ADAPTIVE.includes(settings.optimizer.kind)) {
+		const message = `${where}.textEncoderRate has no effect: ${settings.optimizer.kind} finds one step size for everything. Use 0, or another optimizer.`;
+		warn('recipe.textRateIgnored', 'textEncoderRate', { optimizer: settings.optimizer.kind }, message);
+	}
 	const { network, attention, strength, optimizer, learningRate, batch } = settings;
 	if (network === 'loha' && (attention !== 'full' || strength !== 1)) {
 		const field = attention !== 'full' ? 'attention' : 'strength';
@@ -108,6 +112,10 @@ function checkMode(recipe: Recipe): RecipeProblem[] {
 	const found: RecipeProblem[] = [];
 	const warn = (code: RecipeProblemCode, where: string, values: Values, message: string) => found.push(problem('warning', code, where, values, message));
 	const { mode, copier, leco, dataset, addift, passes } = recipe;
+	if (recipe.base === 'int8' && Object.values(passes).some(({ network }) => network === 'loha')) {
+		const message = 'base is "int8", but a network is "loha", whose change is added to the weights themselves. Use network "lierla", or base "f16".';
+		found.push(problem('error', 'recipe.int8Loha', 'base', {}, message));
+	}
 	if (mode === 'difference' && copier.use === 'file' && !copier.file) {
 		warn(
 			'recipe.noCopierFile',

@@ -44,9 +44,10 @@ const labels = (label: string, module: NetworkModule): string[] => (module.loha 
 export function factorEntries({ label, modules }: NetworkPlan): FactorEntry[] {
 	return modules.flatMap((m) => {
 		const [columns, padded] = [downColumns(m), paddedRank(m.rank)];
+		const rate = m.rateFactor === undefined ? {} : { rateFactor: m.rateFactor };
 		return labels(label, m).flatMap((name) => [
-			{ name: downName(name, m.path), shape: [m.rank, columns], storedShape: [padded, columns] },
-			{ name: upName(name, m.path), shape: [m.outFeatures, m.rank], storedShape: [m.outFeatures, padded] }
+			{ name: downName(name, m.path), shape: [m.rank, columns], storedShape: [padded, columns], ...rate },
+			{ name: upName(name, m.path), shape: [m.outFeatures, m.rank], storedShape: [m.outFeatures, padded], ...rate }
 		]);
 	});
 }

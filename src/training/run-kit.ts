@@ -8,12 +8,14 @@ import { latentFactor } from '../diffusion/config';
 import type { ModelConfig } from '../diffusion/config';
 import { unetModules } from '../diffusion/unet-layout';
 import type { Gpu } from '../gpu/gpu';
+import { takesRateFactors } from '../kernels/optimizer-params';
 import type { WeightStore } from '../kernels/weights';
 import { saveLora } from '../lora/file';
 import { loraMetadata } from '../lora/metadata';
 import { selectModules, selectTextModules } from '../lora/modules';
+import type { NetworkModule } from '../lora/modules';
 import { bakeStrength } from '../lora/strength';
-import type { Recipe } from '../recipe/recipe';
+import type { PassSettings, Recipe } from '../recipe/recipe';
 import { trainsTextEncoder } from '../recipe/text-encoder';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { readNetwork } from './network';
@@ -57,11 +59,17 @@ export interface TrainingResult {
 	readonly skipped: Record<PassName, number>;
 }
 
+/** The text encoder's modules with a rate of their own, where the recipe gives one and the optimizer takes it. */
+function withTextRate<T extends NetworkModule>(modules: readonly T[], { textEncoderRate, learningRate, optimizer }: PassSettings): readonly T[] {
+	if (textEncoderRate === 0 || textEncoderRate === learningRate || learningRate === 0 || !takesRateFactors(optimizer)) return modules;
+	return modules.map((m) => (m.block === 'BASE' ? { ...m, rateFactor: textEncoderRate / learningRate } : m));
+}
+
 /** What a pass trains. Shared with the memory estimate. */
 export function networkPlan(config: ModelConfig, recipe: Recipe, pass: PassName): NetworkPlan {
 	const settings = recipe.passes[pass];
 	const text = trainsTextEncoder(recipe) ? selectTextModules(textModules(config.text), settings) : [];
-	return { label: pass, modules: [...selectModules(unetModules(config.unet), settings), ...text] };
+	return { label: pass, modules: [...selectModules(unetModules(config.unet), settings), ...withTextRate(text, settings)] };
 }
 
 /** DDIM as the family's pictures are usually made: the mini model's reference has its own spacing. */
@@ -98,7 +106,7 @@ export class RunKit {
 	/** The network a pass trains: the recipe's, or the LoRA it starts from. */
 	plan(pass: PassName): NetworkPlan {
 		const { config, recipe, start } = this.options;
-		return pass === 'difference' && start ? { label: pass, modules: start, start } : networkPlan(config, recipe, pass);
+		return pass === 'difference' && start ? { label: pass, modules: withTextRate(start, recipe.passes[pass]), start } : networkPlan(config, recipe, pass);
 	}
 
 	/** Hands a file out. */

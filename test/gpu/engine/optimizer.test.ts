@@ -6,6 +6,7 @@ import { FactorStore, type FactorEntry } from '../../../src/kernels/factors';
 import { createOptimizer } from '../../../src/kernels/optimizer';
 import type { Optimizer } from '../../../src/kernels/optimizer';
 import { cutRanges } from '../../../src/kernels/optimizer-commands';
+import { takesRateFactors } from '../../../src/kernels/optimizer-params';
 import { factoredTables } from '../../../src/kernels/factored-tables';
 import { factorMemory } from '../../../src/kernels/optimizer-state';
 import { layoutFactors } from '../../../src/kernels/factor-layout';
@@ -30,8 +31,8 @@ interface Made {
 	optimizer: Optimizer;
 }
 
-async function make(gpu: Gpu, settings: OptimizerSettings): Promise<Made> {
-	const store = await new FactorStore(gpu, ENTRIES, { trainable: true, optimizer: settings }).ready();
+async function make(gpu: Gpu, settings: OptimizerSettings, entries = ENTRIES): Promise<Made> {
+	const store = await new FactorStore(gpu, entries, { trainable: true, optimizer: settings }).ready();
 	return { store, optimizer: await createOptimizer(gpu, store, settings) };
 }
 
@@ -53,19 +54,44 @@ function setGradients(gpu: Gpu, store: FactorStore, entry: FactorEntry, data: Fl
 
 const countOf = ({ shape }: FactorEntry): number => shape.reduce((a, b) => a * b, 1);
 
-function step(gpu: Gpu, { store, optimizer }: Made, seed: number, spoil?: number): void {
+function step(gpu: Gpu, { store, optimizer }: Made, seed: number, spoil?: number, factor = 1): void {
 	ENTRIES.forEach((entry, i) => {
 		const gradients = randomFloats(countOf(entry), 10 * seed + i, 0.1);
 		if (spoil !== undefined && entry === UP) gradients[119] = spoil;
 		setGradients(gpu, store, entry, gradients);
 	});
 	// Where rates are multiplied by an estimated distance, 1 is the usual rate.
-	optimizer.run({ learningRate: store.optimizer?.kind.match(/prodigy|dAdapt/) ? 1 : 0.01, lossScale: 1 });
+	optimizer.run({ learningRate: (store.optimizer?.kind.match(/prodigy|dAdapt/) ? 1 : 0.01) * factor, lossScale: 1 });
 }
 
 async function start({ store }: Made): Promise<void> {
 	for (const [i, entry] of ENTRIES.entries()) await store.write(entry.name, randomFloats(countOf(entry), i + 1));
 }
+
+test.each(ALL.filter(({ settings }) => takesRateFactors(settings)))(
+	'$name: a matrix with a rate of its own changes as if all had that rate',
+	async ({ settings }) => {
+		const gpu = await openTestGpu();
+		const own = await make(
+			gpu,
+			settings,
+			ENTRIES.map((entry) => (entry === UP ? { ...entry, rateFactor: 0.25 } : entry))
+		);
+		const [usual, slow] = [await make(gpu, settings), await make(gpu, settings)];
+		for (const made of [own, usual, slow]) await start(made);
+		for (let k = 0; k < 4; k++) {
+			step(gpu, own, k);
+			step(gpu, usual, k);
+			step(gpu, slow, k, undefined, 0.25);
+		}
+		const [ours, full, quarter] = [await own.store.readAll(), await usual.store.readAll(), await slow.store.readAll()];
+		const far = (a: Float32Array | undefined, b: Float32Array | undefined): number => Math.max(...(a ?? []).map((x, i) => Math.abs(x - (b?.[i] ?? NaN))));
+		expect(far(ours.get('a.down'), full.get('a.down'))).toBeLessThan(1e-6);
+		expect(far(ours.get('a.up'), quarter.get('a.up'))).toBeLessThan(1e-6);
+		expect(far(full.get('a.up'), quarter.get('a.up'))).toBeGreaterThan(1e-4);
+		for (const made of [own, usual, slow]) free(made);
+	}
+);
 
 describe.each(ALL)('$name', ({ settings }) => {
 	test('steps that are not finite change nothing, are counted, and count for nothing else', async () => {

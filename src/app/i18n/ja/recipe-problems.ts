@@ -29,7 +29,10 @@ export const recipeProblemsJa: ProblemTexts = {
 	'recipe.rateHighForBatch': (v) => `バッチ ${at(v, 'batch')} には高めです。普通は ${at(v, 'usual')} くらいまでで、超えると崩壊しやすくなります。`,
 	'recipe.textEncoderBlock': () => 'BASE（テキストエンコーダー）を学習するのは「LoRA」モードだけなので無視します。',
 	'recipe.textEncoderAttention': () => 'アテンションを「すべて」以外にすると、テキストエンコーダー（BASE）は学習されません。',
+	'recipe.textRateIgnored': (v) =>
+		`${at(v, 'optimizer')} は全体で1つの歩幅を自分で決めるので、テキストエンコーダーだけの学習率は使われません。0にしてください。`,
 	'recipe.sameSeed': () => '2段階のシードが同じです。',
+	'recipe.int8Loha': () => '8ビットのモデルの上では LoHa を学習できません。種類を LoRA にするか、モデルを16ビットにしてください。',
 	'recipe.lohaIgnores': (v) => (at(v, 'field') === 'strength' ? 'LoHa には「強さの焼き込み」が効きません。' : 'LoHa には「アテンションの選択」が効きません。'),
 	'recipe.convWithoutUse': (v) => `アテンションだけを学習するので、畳み込みの rank ${at(v, 'convRank')} は使われません。「すべて」にするか、0にしてください。`,
 	'recipe.rankAboveWidth': (v) =>
