@@ -3,6 +3,9 @@
  *
  * Rules: all compilations of a program are started before any is awaited (drivers compile in parallel); a text that is
  * already compiling is joined, not compiled twice; an error names the shader and shows the offending line.
+ *
+ * Shaders declare their constants and scalars in group 1. A program that makes a bind group for every dispatch anyway asks for them in group 0
+ * (`joined`): setting one group instead of two takes a third off recording.
  */
 import { GpuError, type Gpu } from './gpu';
 import { shaderName, shaderText, type BindingAccess, type ShaderRequest } from './shaders';
@@ -12,6 +15,12 @@ export interface Pipeline {
 	readonly storageLayout: GPUBindGroupLayout;
 	readonly name: string;
 }
+
+/** Where `joined` pipelines have the constants and the scalars. */
+export const JOINED = { params: 30, scalars: 31 } as const;
+
+const join = (code: string): string =>
+	code.replace(/@group\(1\)\s*@binding\(([01])\)/g, (_, n: string) => `@group(0) @binding(${n === '0' ? JOINED.params : JOINED.scalars})`);
 
 export class PipelineCache {
 	readonly #pipelines = new Map<string, Promise<Pipeline>>();
@@ -34,42 +43,46 @@ export class PipelineCache {
 	}
 
 	/** The pipeline for a request; concurrent calls for one text share one compilation. */
-	async get(request: ShaderRequest): Promise<Pipeline> {
+	async get(request: ShaderRequest, joined = false): Promise<Pipeline> {
 		const name = shaderName(request);
-		let pending = this.#pipelines.get(name);
+		const key = joined ? `${name} joined` : name;
+		let pending = this.#pipelines.get(key);
 		if (!pending) {
-			pending = shaderText(request).then((code) => this.#compile(name, code, request.access));
-			this.#pipelines.set(name, pending);
-			pending.catch(() => this.#pipelines.delete(name));
+			pending = shaderText(request).then((code) => this.#compile(name, joined ? join(code) : code, request.access, joined));
+			this.#pipelines.set(key, pending);
+			pending.catch(() => this.#pipelines.delete(key));
 		}
 		return pending;
 	}
 
-	#layout(access: BindingAccess): GPUBindGroupLayout {
-		const key = Array.from(access, (mode) => mode ?? '-').join(' ');
+	#layout(access: BindingAccess, joined: boolean): GPUBindGroupLayout {
+		const key = `${Array.from(access, (mode) => mode ?? '-').join(' ')}${joined ? ' joined' : ''}`;
 		let layout = this.#layouts.get(key);
 		if (!layout) {
 			layout = this.gpu.device.createBindGroupLayout({
 				label: key,
-				entries: access.flatMap((mode, binding) =>
-					mode === undefined
-						? []
-						: [{ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: mode === 'read' ? ('read-only-storage' as const) : ('storage' as const) } }]
-				)
+				entries: [
+					...access.flatMap((mode, binding) =>
+						mode === undefined
+							? []
+							: [{ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: mode === 'read' ? ('read-only-storage' as const) : ('storage' as const) } }]
+					),
+					...(joined ? Object.values(JOINED).map((binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' as const } })) : [])
+				]
 			});
 			this.#layouts.set(key, layout);
 		}
 		return layout;
 	}
 
-	async #compile(name: string, code: string, access: BindingAccess): Promise<Pipeline> {
+	async #compile(name: string, code: string, access: BindingAccess, joined: boolean): Promise<Pipeline> {
 		const { device } = this.gpu;
-		const storageLayout = this.#layout(access);
+		const storageLayout = this.#layout(access, joined);
 		device.pushErrorScope('validation');
 		const module = device.createShaderModule({ label: name, code });
 		const moduleError = await device.popErrorScope();
 		if (moduleError) throw new GpuError('shader', await describe(name, code, module, moduleError.message));
-		const layout = device.createPipelineLayout({ label: name, bindGroupLayouts: [storageLayout, this.uniformLayout] });
+		const layout = device.createPipelineLayout({ label: name, bindGroupLayouts: joined ? [storageLayout] : [storageLayout, this.uniformLayout] });
 		try {
 			const pipeline = await device.createComputePipelineAsync({ label: name, layout, compute: { module, entryPoint: 'main' } });
 			return { pipeline, storageLayout, name };

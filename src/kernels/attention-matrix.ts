@@ -32,12 +32,13 @@ export function matrixTileBytes(kind: AttentionKind, quads: number, tile: Matrix
 	}
 }
 
-const WIDE: readonly MatrixTile[] = [
-	{ columns: 64, subgroups: 4, strips: 1 },
+const SHAPES: readonly MatrixTile[] = [
 	{ columns: 32, subgroups: 4, strips: 1 },
 	{ columns: 32, subgroups: 2, strips: 1 }
 ];
-const NARROW = WIDE.slice(1);
+/** The forward pass of heads up to so many quads has room in its registers and memory for more rows. */
+const NARROW_QUADS = 16;
+const FORWARD: MatrixTile = { columns: 32, subgroups: 8, strips: 1 };
 
 /** Whether this machine and this head (in quads) can use matrices with this shape. */
 export function matrixTileFits(kind: AttentionKind, quads: number, tile: MatrixTile, target: Target): boolean {
@@ -52,5 +53,6 @@ const UNPROVEN = true as boolean;
 export function chooseMatrixTile(kind: AttentionKind, quads: number, target: Target): MatrixTile | undefined {
 	// The forward kernel was wrong on the one device it ran on; measurements name their shapes themselves until it is right.
 	if (!target.subgroupMatrix || !target.f16 || UNPROVEN) return undefined;
-	return (kind === 'forward' ? WIDE : NARROW).find((tile) => matrixTileFits(kind, quads, tile, target));
+	const shapes = kind === 'forward' && quads <= NARROW_QUADS ? [FORWARD, ...SHAPES] : SHAPES;
+	return shapes.find((tile) => matrixTileFits(kind, quads, tile, target));
 }

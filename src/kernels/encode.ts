@@ -6,13 +6,13 @@ import type { Home } from './residency';
 
 /** A step with everything WebGPU needs. */
 export type Ready =
-	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup; readonly paramOffset: number }
+	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup }
 	| { readonly from: Home; readonly to: Home; readonly bytes: number; readonly label: string };
 
-export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>, uniforms: GPUBindGroup): void {
+/** Calls into WebGPU are what recording costs: `group` holds everything a dispatch reads. */
+export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>): void {
 	pass.setPipeline(item.pipeline);
 	pass.setBindGroup(0, item.group);
-	pass.setBindGroup(1, uniforms, [item.paramOffset]);
 	pass.dispatchWorkgroups(item.step.workgroups[0], item.step.workgroups[1], item.step.workgroups[2]);
 }
 

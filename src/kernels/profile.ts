@@ -29,12 +29,12 @@ function shapeOf({ bindings }: Dispatch): string {
 /** Two timestamps per dispatch; a query set holds at most 4096. */
 const BATCH = 512;
 
-export async function profileSteps(gpu: Gpu, ready: readonly Ready[], uniforms: GPUBindGroup): Promise<Timing[]> {
+export async function profileSteps(gpu: Gpu, ready: readonly Ready[]): Promise<Timing[]> {
 	const timings: Timing[] = [];
 	const size = gpu.timestamps ? BATCH : 1;
 	for (let start = 0; start < ready.length; start += size) {
 		const batch = ready.slice(start, start + size);
-		const times = gpu.timestamps ? await stamped(gpu, batch, uniforms) : await clocked(gpu, batch, uniforms);
+		const times = gpu.timestamps ? await stamped(gpu, batch) : await clocked(gpu, batch);
 		batch.forEach((item, i) => {
 			const step = 'step' in item ? item.step : { family: 'copy', label: item.label, shader: 'copy', flops: 0, bytes: 2 * item.bytes };
 			const shape = 'step' in item ? shapeOf(item.step) : `${item.bytes} bytes`;
@@ -45,21 +45,21 @@ export async function profileSteps(gpu: Gpu, ready: readonly Ready[], uniforms: 
 	return timings;
 }
 
-function encodeOne(encoder: GPUCommandEncoder, item: Ready, uniforms: GPUBindGroup, timestampWrites?: GPUComputePassTimestampWrites): void {
+function encodeOne(encoder: GPUCommandEncoder, item: Ready, timestampWrites?: GPUComputePassTimestampWrites): void {
 	if ('step' in item) {
 		const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
-		encodeDispatch(pass, item, uniforms);
+		encodeDispatch(pass, item);
 		pass.end();
 	} else encodeCopy(encoder, item);
 }
 
-async function stamped(gpu: Gpu, batch: readonly Ready[], uniforms: GPUBindGroup): Promise<number[]> {
+async function stamped(gpu: Gpu, batch: readonly Ready[]): Promise<number[]> {
 	const { device } = gpu;
 	const querySet = device.createQuerySet({ type: 'timestamp', count: batch.length * 2 });
 	const resolved = device.createBuffer({ size: batch.length * 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
 	try {
 		const encoder = device.createCommandEncoder({ label: 'profile' });
-		batch.forEach((item, i) => encodeOne(encoder, item, uniforms, { querySet, beginningOfPassWriteIndex: i * 2, endOfPassWriteIndex: i * 2 + 1 }));
+		batch.forEach((item, i) => encodeOne(encoder, item, { querySet, beginningOfPassWriteIndex: i * 2, endOfPassWriteIndex: i * 2 + 1 }));
 		encoder.resolveQuerySet(querySet, 0, batch.length * 2, resolved, 0);
 		device.queue.submit([encoder.finish()]);
 		const stamps = new BigUint64Array(await readBuffer(gpu, resolved, 0, batch.length * 16));
@@ -70,11 +70,11 @@ async function stamped(gpu: Gpu, batch: readonly Ready[], uniforms: GPUBindGroup
 	}
 }
 
-async function clocked(gpu: Gpu, batch: readonly Ready[], uniforms: GPUBindGroup): Promise<number[]> {
+async function clocked(gpu: Gpu, batch: readonly Ready[]): Promise<number[]> {
 	const times: number[] = [];
 	for (const item of batch) {
 		const encoder = gpu.device.createCommandEncoder({ label: 'profile' });
-		encodeOne(encoder, item, uniforms);
+		encodeOne(encoder, item);
 		const started = performance.now();
 		gpu.device.queue.submit([encoder.finish()]);
 		await gpu.device.queue.onSubmittedWorkDone();

@@ -6,7 +6,7 @@
  */
 import { allocate, formatBytes, readBuffer, STORAGE_USAGE } from '../gpu/buffers';
 import { GpuError, type Gpu } from '../gpu/gpu';
-import { pipelinesOf } from '../gpu/pipelines';
+import { JOINED, pipelinesOf } from '../gpu/pipelines';
 import type { Graph, Value } from '../graph/ir';
 import { halvesToFloats } from '../formats/half';
 import type { Arenas } from './arenas';
@@ -90,15 +90,7 @@ export async function compilePlan(gpu: Gpu, plan: ProgramPlan, options: Omit<Com
 			const buffer = arenas[at.arena];
 			if (buffer) homes.set(slot, { buffer, offset: at.offset, bytes: slotBytes(slot), writable: true });
 		}
-		const { ready, pipelines } = await prepare(gpu, steps, homes, params.offsets, options.onProgress);
-		const uniforms = gpu.device.createBindGroup({
-			label: `${label} uniforms`,
-			layout: pipelinesOf(gpu).uniformLayout,
-			entries: [
-				{ binding: 0, resource: { buffer: paramBuffer, size: PARAM_BYTES } },
-				{ binding: 1, resource: { buffer: scalarBuffer } }
-			]
-		});
+		const { ready, pipelines } = await prepare(gpu, steps, homes, { params: paramBuffer, offsets: params.offsets, scalars: scalarBuffer }, options.onProgress);
 		const summary: ProgramSummary = {
 			dispatches: plan.dispatches,
 			pipelines,
@@ -111,7 +103,7 @@ export async function compilePlan(gpu: Gpu, plan: ProgramPlan, options: Omit<Com
 			const ring = rings[index];
 			return ring ? [{ value, stride: slotBytes(value), ring, from: homeOf(homes, value) }] : [];
 		});
-		return new CompiledProgram(gpu, label, graph, ready, homes, [...owned, ...arenas], uniforms, scalarBuffer, recorded, owned, summary);
+		return new CompiledProgram(gpu, label, graph, ready, homes, [...owned, ...arenas], scalarBuffer, recorded, owned, summary);
 	} catch (cause) {
 		owned.forEach((buffer) => buffer.destroy());
 		throw cause;
@@ -134,7 +126,7 @@ async function prepare(
 	gpu: Gpu,
 	steps: readonly Step[],
 	homes: ReadonlyMap<Slot, Home>,
-	paramOffsets: readonly number[],
+	uniforms: { readonly params: GPUBuffer; readonly offsets: readonly number[]; readonly scalars: GPUBuffer },
 	onProgress: ((done: number, total: number) => void) | undefined
 ): Promise<{ ready: Ready[]; pipelines: number }> {
 	const cache = pipelinesOf(gpu);
@@ -146,18 +138,22 @@ async function prepare(
 			const places = step.bindings.map((binding) => bindable(gpu, step.label, binding.slot, homeOf(homes, binding.slot)));
 			const access: ('read' | 'read_write' | undefined)[] = [];
 			step.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' && !places[i]?.writable ? 'read' : 'read_write'));
-			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access });
+			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access }, true);
 			distinct.add(pipeline);
 			const group = gpu.device.createBindGroup({
 				label: step.label,
 				layout: storageLayout,
-				entries: places.map((home, i) => ({
-					binding: step.bindings[i]?.binding ?? i,
-					resource: { buffer: home.buffer, offset: home.offset, size: home.bytes }
-				}))
+				entries: [
+					...places.map((home, i) => ({
+						binding: step.bindings[i]?.binding ?? i,
+						resource: { buffer: home.buffer, offset: home.offset, size: home.bytes }
+					})),
+					{ binding: JOINED.params, resource: { buffer: uniforms.params, offset: uniforms.offsets[index] ?? 0, size: PARAM_BYTES } },
+					{ binding: JOINED.scalars, resource: { buffer: uniforms.scalars } }
+				]
 			});
 			onProgress?.(++done, steps.length);
-			return { step, pipeline, group, paramOffset: paramOffsets[index] ?? 0 };
+			return { step, pipeline, group };
 		})
 	);
 	return { ready, pipelines: distinct.size };
@@ -187,7 +183,6 @@ class CompiledProgram implements Program {
 		readonly homes: ReadonlyMap<Slot, Home>,
 		/** Everything but weights and factors: what is in them lasts for a run only, unless it is kept. */
 		readonly passing: readonly GPUBuffer[],
-		readonly uniforms: GPUBindGroup,
 		readonly scalarBuffer: GPUBuffer,
 		readonly history: readonly HistoryRing[],
 		readonly owned: readonly GPUBuffer[],
@@ -259,7 +254,7 @@ class CompiledProgram implements Program {
 	async profile(scalars: Readonly<Record<string, number>> = {}): Promise<Timing[]> {
 		this.#writeScalars(scalars);
 		await this.idle();
-		return profileSteps(this.gpu, this.ready, this.uniforms);
+		return profileSteps(this.gpu, this.ready);
 	}
 
 	destroy(): void {
@@ -282,7 +277,7 @@ class CompiledProgram implements Program {
 			if (!item) continue;
 			if ('step' in item) {
 				pass ??= encoder.beginComputePass({ label: this.label });
-				encodeDispatch(pass, item, this.uniforms);
+				encodeDispatch(pass, item);
 			} else {
 				pass?.end();
 				pass = undefined;
