@@ -4,16 +4,23 @@
  */
 import * as v from 'valibot';
 import { errorProblem } from '../jobs/problem';
-import { MERGE_METHODS, MERGE_PRECISIONS } from '../recipe/merge';
+import { MERGE_METHODS, MERGE_PRECISIONS, type MergeSettings } from '../recipe/merge';
 import { int, num } from '../recipe/ranges';
+import type { CellSettings } from '../recipe/plot-cells';
 import { BLOCK_IDS, SAMPLERS } from '../recipe/recipe';
+import type { FolderPicture } from '../training/dataset';
 import { ServiceError } from './errors';
-import type { Request } from './protocol';
+import type { MergeRequest } from './lab';
+import type { PlotRequest } from './plot';
+import type { ModelSource, Request, SampleRequest, TrainRequest } from './protocol';
 
 const MAX_SIDE = 16_384;
 const MAX_PICTURES = 2000;
 const MAX_FILES = 256;
 const MAX_CELLS = 10_000;
+
+/** All members of a type, so that one that is added there is not dropped here in silence. */
+type Members<T> = Record<keyof T, v.GenericSchema>;
 
 const text = (max: number) => v.pipe(v.string(), v.maxLength(max));
 /** Ids of runs and jobs are made by clients; a plain word is enough for everyone. */
@@ -35,11 +42,13 @@ const train = v.object({
 	original: v.optional(picture),
 	target: v.optional(picture),
 	mask: v.optional(picture),
-	pictures: v.optional(v.pipe(v.array(v.object({ name: text(1000), picture, text: v.optional(text(10_000)) })), v.maxLength(MAX_PICTURES))),
+	pictures: v.optional(
+		v.pipe(v.array(v.object({ name: text(1000), picture, text: v.optional(text(10_000)) } satisfies Members<FolderPicture>)), v.maxLength(MAX_PICTURES))
+	),
 	copier: v.optional(buffer),
 	start: v.optional(buffer),
 	gpuMemory: v.optional(int(1, 2 ** 48))
-});
+} satisfies Members<TrainRequest>);
 
 const side = v.pipe(int(8, 4096), v.multipleOf(8));
 const drawing = { prompt: text(4000), negative: text(4000), seed, cfg: num(0, 100), sampler: v.picklist(SAMPLERS) };
@@ -68,7 +77,7 @@ const cell = v.object({
 		),
 		v.maxLength(MAX_FILES)
 	)
-});
+} satisfies Members<CellSettings>);
 
 const mergeSettings = v.object({
 	name: text(200),
@@ -78,7 +87,7 @@ const mergeSettings = v.object({
 	precision: v.picklist(MERGE_PRECISIONS),
 	parts: v.pipe(v.array(v.object({ name: text(255), ratio: num(-1000, 1000), blocks })), v.maxLength(MAX_FILES)),
 	clamp: v.optional(v.boolean())
-});
+} satisfies Members<MergeSettings>);
 
 const loraBytes = v.union([buffer, blob]);
 const pass = v.picklist(['copier', 'difference'] as const);
@@ -93,7 +102,9 @@ const source = v.variant('kind', [
 			v.transform(() => '')
 		)
 	}),
-	v.object({ kind: v.literal('file'), name: text(255), blob }),
+	v.object({ kind: v.literal('file'), name: text(255), blob, vae: v.optional(v.object({ name: text(255), blob })) } satisfies Members<
+		Extract<ModelSource, { kind: 'file' }>
+	>),
 	v.object({ kind: v.literal('named'), id })
 ]);
 
@@ -108,7 +119,11 @@ const schema = v.variant('type', [
 	v.object({
 		type: v.literal('sample'),
 		run: id,
-		request: v.object({ modelId, ...wished, loras: v.pipe(v.array(v.object({ bytes: buffer, strength: num(-1000, 1000) })), v.maxLength(MAX_FILES)) })
+		request: v.object({
+			modelId,
+			...wished,
+			loras: v.pipe(v.array(v.object({ bytes: buffer, strength: num(-1000, 1000) })), v.maxLength(MAX_FILES))
+		} satisfies Members<SampleRequest>)
 	}),
 	v.object({ type: v.literal('findRate'), run: id, request: train, pass }),
 	v.object({
@@ -118,16 +133,17 @@ const schema = v.variant('type', [
 			modelId,
 			cells: v.pipe(v.array(cell), v.maxLength(MAX_CELLS)),
 			loras: v.pipe(v.array(v.object({ name: text(255), sha256, blob })), v.maxLength(MAX_FILES))
-		})
+		} satisfies Members<PlotRequest>)
 	}),
 	v.object({
 		type: v.literal('merge'),
 		run: id,
-		request: v.object({ settings: mergeSettings, files: v.pipe(v.array(loraBytes), v.maxLength(MAX_FILES)) })
+		request: v.object({ settings: mergeSettings, files: v.pipe(v.array(loraBytes), v.maxLength(MAX_FILES)) } satisfies Members<MergeRequest>)
 	}),
 	v.object({ type: v.literal('compareLoras'), files: v.pipe(v.array(v.object({ name: text(255), bytes: loraBytes })), v.maxLength(MAX_FILES)) }),
 	v.object({ type: v.literal('cancel'), run: id }),
 	v.object({ type: v.literal('inspect'), name: text(255), blob }),
+	v.object({ type: v.literal('tuning'), measure: v.boolean() }),
 	v.object({ type: v.literal('listRuns') }),
 	v.object({ type: v.literal('follow'), run: id, after: v.nullable(int(-1, Number.MAX_SAFE_INTEGER)) }),
 	v.object({ type: v.literal('fetchResult'), run: id }),
