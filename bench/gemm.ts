@@ -4,19 +4,20 @@
  *   npx vite build --ssr bench/gemm.ts --outDir dist/bench
  *   node dist/bench/gemm.js [--sets square,sdxl,sd15] [--kinds tile,matrix] [--storage f16|f32] [--base f16|int8] [--tiles NAME,…] [--forms linear,…] [--best] [--seconds 200]
  *
- * Every result is compared with a slow kernel that reads storage directly (`error` is relative to the largest number); a configuration that fails is a line with `failed`. Times are between
- * two GPU timestamps around many repetitions of one operation (both dispatches of a split one), so small operands come from the cache as they often do in a run. --best tries only what the
- * heuristic chooses.
+ * Everything is compiled first. Every result is compared with a slow kernel that reads storage directly (`error` is relative to the largest number); a configuration that fails is a line
+ * with `failed`. Then all configurations of a problem run back to back after a warm-up, between GPU timestamps around many repetitions of the operation (both dispatches of a split one), so
+ * small operands come from the cache as they often do in a run. `gauge` lines are one kernel always the same: if they differ, the GPU's clock moved. --best tries only what the heuristic chooses.
  */
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/gpu/gpu';
 import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../src/gpu/node';
 import { EXACT_TIMES } from '../src/helper/platform';
+import type { Dispatch } from '../src/kernels/dispatch';
 import { lowerGemm, type GemmChoice } from '../src/kernels/gemm';
 import { targetOf } from '../src/kernels/lower';
 import { FAT_TILES, LANES_TILES, MATRIX_TILES, STAGED_TILES, tileFits } from '../src/kernels/tiles';
 import { TimingBed } from '../src/kernels/timing-bed';
-import { problems, type Problem } from './gemm/problems';
+import { linear, problems, type Problem } from './gemm/problems';
 
 const { values: args } = parseArgs({
 	options: {
@@ -30,7 +31,8 @@ const { values: args } = parseArgs({
 		best: { type: 'boolean', default: false },
 		checked: { type: 'boolean', default: false },
 		seconds: { type: 'string', default: '600' },
-		take: { type: 'string', default: '6' }
+		take: { type: 'string', default: '3' },
+		warm: { type: 'string', default: '300' }
 	}
 });
 
@@ -77,53 +79,86 @@ function difference(actual: readonly Float32Array[], expected: readonly Float32A
 	return worst / scale;
 }
 
+interface Candidate {
+	readonly choice: GemmChoice | undefined;
+	readonly dispatches: readonly Dispatch[];
+}
+
+/** What can compute a problem: the heuristic's choice, then every tile. */
+function candidatesFor({ op }: Problem): Candidate[] {
+	const choices: (GemmChoice | undefined)[] = [undefined];
+	if (!args.best) for (const tile of tiles) for (const split of list(args.splits)) choices.push(split === '0' ? { tile } : { tile, split: Number(split) });
+	return choices.flatMap((choice) => {
+		try {
+			return [{ choice, dispatches: lowerGemm(op, target, choice) }];
+		} catch {
+			return [];
+		}
+	});
+}
+
+const gauge = linear({ storage: 'f16', base: 'f16' }, 4096, 4096, 4096).op;
+const gaugeBed = new TimingBed(gpu);
+
+/** One kernel always the same, after a warm-up: tells whether the GPU's clock has stayed what it was. */
+async function readGauge(): Promise<void> {
+	const [ms = 0] = await gaugeBed.time([lowerGemm(gauge, target)], { takeMs: 10, rounds: 2, mostRepeats: 100, warmMs: Number(args.warm) });
+	line({ gauge: (2 * 4096 ** 3) / ms / 1e9 });
+}
+
 async function sweep(problem: Problem): Promise<void> {
 	const bed = new TimingBed(gpu);
 	const { op, form, label } = problem;
 	const flops = op.terms.reduce((sum, { k }) => sum + 2 * op.m * op.n * k, 0);
-	const options = { takeMs: Number(args.take), takes: 2, mostRepeats: 500 };
 	try {
-		await bed.time(lowerGemm(op, target, reference), { takeMs: 0, takes: 0, mostRepeats: 1 });
+		await bed.run(lowerGemm(op, target, reference));
 		const expected = await bands(bed, problem);
-		const choices: (GemmChoice | undefined)[] = [undefined];
-		if (!args.best) for (const tile of tiles) for (const split of list(args.splits)) choices.push(split === '0' ? { tile } : { tile, split: Number(split) });
-		for (const choice of choices) {
-			if (performance.now() > until) return;
-			const what = { form, label, flops, tile: choice?.tile.name ?? 'heuristic', split: choice?.split ?? 0 };
+		const right: (Candidate & { error: number })[] = [];
+		for (const candidate of candidatesFor(problem)) {
+			const what = { form, label, tile: candidate.choice?.tile.name ?? 'heuristic', split: candidate.choice?.split ?? 0 };
 			try {
-				const dispatches = lowerGemm(op, target, choice);
-				await bed.spoil(op.out);
-				const { ms, compileMs } = await bed.time(dispatches, options);
-				const error = difference(await bands(bed, problem), expected);
-				line({
-					...what,
-					us: ms * 1000,
-					tflops: flops / ms / 1e9,
-					error,
-					compileMs: Math.round(compileMs),
-					kernel:
-						dispatches[0]?.label.split(' ').slice(-1)[0] === 'slices'
-							? dispatches[0].label.split(' ').slice(-4).join(' ')
-							: dispatches[0]?.label.split(' ').slice(-1)[0]
-				});
+				await bed.clear(op.out);
+				await bed.run(candidate.dispatches);
+				right.push({ ...candidate, error: difference(await bands(bed, problem), expected) });
 			} catch (cause) {
 				line({ ...what, failed: String(cause instanceof Error ? cause.message : cause).slice(0, 300) });
 				gpu.check();
 			}
 		}
+		const times = await bed.time(
+			right.map(({ dispatches }) => dispatches),
+			{ takeMs: Number(args.take), rounds: 3, mostRepeats: 300, warmMs: Number(args.warm) }
+		);
+		right.forEach(({ choice, dispatches, error }, i) => {
+			const ms = times[i] ?? NaN;
+			const kernel = (dispatches[0]?.label ?? '').replace(/^gemm .*×\d+ /, '');
+			line({ form, label, tile: choice?.tile.name ?? 'heuristic', split: choice?.split ?? 0, us: ms * 1000, tflops: flops / ms / 1e9, error, kernel });
+		});
 	} finally {
 		bed.destroy();
 	}
 }
 
 const forms = list(args.forms);
-for (const set of list(args.sets)) {
-	for (const problem of problems(kind, set)) {
-		if (performance.now() > until) break;
-		if (forms.length > 0 && !forms.includes(problem.form)) continue;
-		await sweep(problem);
-	}
+const wanted = list(args.sets)
+	.flatMap((set) => problems(kind, set))
+	.filter(({ form }) => forms.length === 0 || forms.includes(form));
+const compiling = performance.now();
+const failures = new Map<string, string>();
+await Promise.all(
+	wanted.flatMap((problem) =>
+		candidatesFor(problem).map(({ choice, dispatches }) =>
+			gaugeBed.compile(dispatches).catch((cause: unknown) => failures.set(`${problem.form} ${choice?.tile.name ?? ''}`, String(cause).slice(0, 300)))
+		)
+	)
+);
+line({ compileSeconds: (performance.now() - compiling) / 1000, failures: [...failures] });
+if (Number(args.warm) > 0) await readGauge();
+for (const problem of wanted) {
+	if (performance.now() > until) break;
+	await sweep(problem);
 }
+if (Number(args.warm) > 0) await readGauge();
 line({ end: true });
 // Dawn keeps the process alive while its instance exists.
 process.exit(0);

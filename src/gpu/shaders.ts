@@ -22,6 +22,16 @@ const files = import.meta.glob<string>('/shaders/*.wesl', { query: '?raw', eager
 const sources: Record<string, string> = {};
 for (const [path, text] of Object.entries(files)) sources[path.slice('/shaders/'.length)] = text;
 
+/** A short hash of the texts of all shaders whose names match: whether kernels are still the same. */
+export function sourcesHash(names: RegExp): string {
+	let hash = 0x811c9dc5;
+	for (const [name, text] of Object.entries(sources).sort(([a], [b]) => (a < b ? -1 : 1))) {
+		if (!names.test(name)) continue;
+		for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+	}
+	return (hash >>> 0).toString(16);
+}
+
 const linked = new Map<string, Promise<string>>();
 
 function sorted(record: Readonly<Record<string, boolean | number>>): string {

@@ -34,7 +34,7 @@ export type Command =
 	| RecipeCommand
 	| ModelsCommand
 	| { name: 'inspect'; file: string; json: boolean }
-	| { name: 'bench'; json: boolean; f32: boolean };
+	| { name: 'bench'; json: boolean; f32: boolean; tune: boolean };
 
 export interface SampleCommand {
 	name: 'sample';
@@ -106,7 +106,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	recipe: { out: { type: 'string' }, family: { type: 'string' }, json: { type: 'boolean' } },
 	models: { results: { type: 'boolean' }, json: { type: 'boolean' } },
 	inspect: { json: { type: 'boolean' } },
-	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' } }
+	bench: { json: { type: 'boolean' }, f32: { type: 'boolean' }, tune: { type: 'boolean' } }
 };
 
 /** parseArgs takes `-1` for an option; numbers after options that want one are joined to them. */
@@ -307,6 +307,6 @@ export function parseArguments(words: readonly string[]): Command {
 			return { name: 'inspect', file: only(positionals, 'FILE'), json: values.flag('json') };
 		case 'bench':
 			none();
-			return { name: 'bench', json: values.flag('json'), f32: values.flag('f32') };
+			return { name: 'bench', json: values.flag('json'), f32: values.flag('f32'), tune: values.flag('tune') };
 	}
 }

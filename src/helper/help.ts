@@ -153,11 +153,12 @@ Links are followed only where they lead into one of the folders.
 Says what a .safetensors file is (checkpoint, LoRA, other), for which architecture, its ranks, blocks and metadata.
 
   --json     the report as JSON`,
-	bench: `utsushi bench [--json] [--f32]
+	bench: `utsushi bench [--tune] [--json] [--f32]
 
 Measures this GPU with the bundled model: matrix products and convolutions, a training step split by kernel family, the time to
 record a step, planning and compiling, planned and allocated memory. Takes a minute or so.
 
+  --tune     instead, measure for about ten seconds which way of cutting matrix products suits this GPU, and use it from now on
   --json     the numbers as JSON
   --f32      store weights and activations as 32-bit floats instead of halves`
 };

@@ -48,7 +48,7 @@ function plainObjective({ inputs, recipe, config, weights }: TrainOptions, pass:
 export async function findRate(input: RunInput, pass: PassName, environment: RunEnvironment): Promise<RateAdvice | undefined> {
 	const { gpu, model, control, emit } = environment;
 	const { recipe } = input;
-	const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }));
+	const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }), recipe.base);
 	continueUnlessStopped(control);
 	emit({ type: 'state', state: 'encoding' });
 	const lookUp = await captionsForTraining(gpu, model, recipe);

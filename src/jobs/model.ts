@@ -4,13 +4,14 @@ import { unetModules, type UnetModule } from '../diffusion/unet';
 import { loadUnetWeights } from '../diffusion/weights';
 import { blobSource } from '../formats/source';
 import type { Gpu } from '../gpu/gpu';
+import type { Base } from '../kernels/int8';
 import { WeightStore } from '../kernels/weights';
 
 export type Storage = 'f16' | 'f32';
 
 export class OpenModel {
 	readonly modules: readonly UnetModule[];
-	#loaded: { gpu: Gpu; storage: Storage; store: Promise<WeightStore> } | undefined;
+	#loaded: { gpu: Gpu; storage: Storage; base: Base; store: Promise<WeightStore> } | undefined;
 
 	constructor(
 		readonly id: string,
@@ -24,11 +25,11 @@ export class OpenModel {
 	}
 
 	/** The UNet's weights on this GPU; kept for the next caller. Rejects with GpuError `memory` when they do not fit. */
-	weights(gpu: Gpu, storage: Storage, onProgress?: (fraction: number) => void): Promise<WeightStore> {
+	weights(gpu: Gpu, storage: Storage, onProgress?: (fraction: number) => void, base: Base = 'f16'): Promise<WeightStore> {
 		const loaded = this.#loaded;
-		if (loaded?.gpu === gpu && loaded.storage === storage) return loaded.store;
+		if (loaded?.gpu === gpu && loaded.storage === storage && loaded.base === base) return loaded.store;
 		this.release();
-		const store = new WeightStore(gpu, storage);
+		const store = new WeightStore(gpu, storage, base);
 		const loading = loadUnetWeights(this.checkpoint, store, onProgress).then(
 			() => store,
 			(error: unknown) => {
@@ -37,7 +38,7 @@ export class OpenModel {
 				throw error;
 			}
 		);
-		this.#loaded = { gpu, storage, store: loading };
+		this.#loaded = { gpu, storage, base, store: loading };
 		return loading;
 	}
 

@@ -81,7 +81,7 @@ export async function passMemory(
 	const others = observed ? [buildForward(config.unet, shape, OBSERVER_BATCH, networks).graph] : [];
 	// Probes and previews encode their words with the network as it is.
 	if (observed && kind.text) others.push(buildTextForward(kind.text, storage, networks).graph);
-	const constants: Constants = { unet: config.unet, text: kind.text ?? [], storage, base: 'f16' };
+	const constants: Constants = { unet: config.unet, text: kind.text ?? [], storage, base: recipe.base };
 	const int8 = new Set(constantsOf(constants).flatMap(({ name, shape: of }) => (quantised(of, constants.base) ? [name] : [])));
 	const { values, training, scratch } = factorMemory(factorEntries(trained), settings.optimizer);
 	const held = {

@@ -128,8 +128,8 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 	let text: AdaptedText | undefined;
 	let conditioner: Conditioner | undefined;
 	try {
-		const weights = await model.weights(gpu, recipe.storage);
-		text = await adaptedText(gpu, model, recipe.storage, [frozen]);
+		const weights = await model.weights(gpu, recipe.storage, undefined, recipe.base);
+		text = await adaptedText(gpu, model, recipe.storage, [frozen], recipe.base);
 		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks: [frozen], height, width, batch: cfg === 1 ? 1 : 2, label: 'strip' });
 		conditioner = await environment.openConditioner();
 		let done = 0;
@@ -183,7 +183,12 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 		const loras = await openStart(input, environment);
 		const memory = await runMemory(input, environment);
 		emit({ type: 'state', state: 'preparing', detail: 'weights', fraction: 0 });
-		const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }));
+		const weights = await model.weights(
+			gpu,
+			recipe.storage,
+			(fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }),
+			recipe.base
+		);
 		continueUnlessStopped(control);
 		const encoded = await encode(input, environment);
 		const decoder = previewDecoder(environment, encoded.size.height, encoded.size.width);

@@ -5,6 +5,7 @@
 import { loadTextWeights, textModules } from '../diffusion/clip-graph';
 import { embedCaptions, embedPrompts, type PromptText } from '../diffusion/text-input';
 import type { Gpu } from '../gpu/gpu';
+import type { Base } from '../kernels/int8';
 import type { TargetModule } from '../lora/modules';
 import type { Recipe } from '../recipe/recipe';
 import { trainsTextEncoder } from '../recipe/text-encoder';
@@ -24,9 +25,15 @@ export function trainableModules(model: OpenModel, recipe: Recipe): readonly Tar
 }
 
 /** The encoder with these networks in force; undefined where none of them changes it. @throws GpuError when it does not fit */
-export async function adaptedText(gpu: Gpu, model: OpenModel, storage: Storage, networks: readonly Network[]): Promise<AdaptedText | undefined> {
+export async function adaptedText(
+	gpu: Gpu,
+	model: OpenModel,
+	storage: Storage,
+	networks: readonly Network[],
+	base: Base = 'f16'
+): Promise<AdaptedText | undefined> {
 	if (!networks.some(changesText)) return undefined;
-	const weights = await model.weights(gpu, storage);
+	const weights = await model.weights(gpu, storage, undefined, base);
 	await loadTextWeights(model.checkpoint, weights);
 	return AdaptedText.create(gpu, { weights, configs: model.checkpoint.config.text, networks });
 }
@@ -38,7 +45,7 @@ export async function captionsForTraining(
 	recipe: Recipe
 ): Promise<((captions: readonly string[]) => Promise<PromptText[]>) | undefined> {
 	if (!trainsTextEncoder(recipe)) return undefined;
-	await loadTextWeights(model.checkpoint, await model.weights(gpu, recipe.storage));
+	await loadTextWeights(model.checkpoint, await model.weights(gpu, recipe.storage, undefined, recipe.base));
 	return (captions) => embedCaptions(model.checkpoint, captions);
 }
 

@@ -6,6 +6,7 @@
  * uniform written once when the program is built) and, at binding 1, the step's uniform block (`array<vec4f, 16>`: the named scalars).
  */
 import type { DType, Value } from '../graph/ir';
+import type { Tuning } from './tune-table';
 
 /** Memory that lives only inside one lowered operation (split-K partials, row sums). Sized in elements of `dtype`. */
 export interface Scratch {
@@ -58,4 +59,6 @@ export interface Target {
 	readonly maxStorageBuffers: number;
 	/** A software adapter: prefer few, fat invocations without workgroup memory. */
 	readonly software: boolean;
+	/** Which tiles a measurement on this machine found best. */
+	readonly tuning?: Tuning | undefined;
 }

@@ -65,9 +65,12 @@ export function lowerGemm(op: GemmOp, target: Target, choice?: GemmChoice): Disp
 }
 
 function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): Dispatch[] {
-	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0), halves: part.terms.some((term) => term.a.dtype === 'f16') };
+	const alike = new Set(part.terms.map(axesOf)).size === 1;
+	const halved = alike && part.terms.every((term) => term.a.dtype === 'f16');
+	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0), halves: halved, form: formOf(part.terms) };
 	const tile = choice?.tile ?? chooseTile(problem, target);
 	const split = choice?.split ?? chooseSplit(tile, problem);
+	if (tile.kind === 'matrix' && !alike) throw new Error(`gemm ${part.name}: the terms are stored along different axes.`);
 	const cover = coverOf(tile);
 	const grid: [number, number] = [Math.ceil(part.n / cover.columns), Math.ceil(part.m / cover.rows)];
 	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
@@ -79,7 +82,7 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 			{
 				...common,
 				shader: `gemm_${tile.kind}`,
-				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile, part.terms) },
+				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile, part, terms) },
 				constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
 				bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...bindings],
 				params: packParams(part, terms, 0),
@@ -100,7 +103,7 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 		{
 			...common,
 			shader: `gemm_${tile.kind}`,
-			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), ...tileConditions(tile, part.terms), partial: true },
+			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), ...tileConditions(tile, part, terms), partial: true },
 			constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
 			bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...first.bindings],
 			params: packParams(bare, terms, perSlice),
@@ -180,12 +183,32 @@ function modeConstants(terms: readonly GemmTerm[]): Record<string, number> {
 	return constants;
 }
 
-/** Staged as the first term's matrix is stored: a Linear weight over k, what a gradient reads over n. */
-const overK = (terms: readonly GemmTerm[]): boolean => terms[0]?.bMode.kind === 'nk';
+const aOverK = (term: GemmTerm | undefined): boolean => term?.aMode.kind !== 'cols';
+const bOverK = (term: GemmTerm | undefined): boolean => term?.bMode.kind === 'nk';
 
-function tileConditions(tile: Tile, terms: readonly GemmTerm[]): Record<string, boolean> {
+/** Along which axes a term's matrices are stored. Kernels that stage matrices as stored take terms that are alike. */
+const axesOf = (term: GemmTerm): string => `${aOverK(term) ? 'k' : 'm'}${bOverK(term) ? 'k' : 'n'}`;
+
+/** How a measurement of one product is found for another: by the way the first term reads its matrices. */
+export const formOf = ([first]: readonly GemmTerm[]): string => (first ? `${first.aMode.kind} ${first.bMode.kind}` : '');
+
+function tileConditions(tile: Tile, part: Part, terms: readonly PlacedTerm[]): Record<string, boolean> {
 	if (tile.kind === 'tile') return {};
-	if (tile.kind === 'matrix') return { f16: true, subgroups: true, subgroup_matrix: true, b_over_k: overK(terms) };
+	if (tile.kind === 'matrix') {
+		const [first] = part.terms;
+		return {
+			f16: true,
+			subgroups: true,
+			subgroup_matrix: true,
+			over_k_a: aOverK(first),
+			over_k_b: bOverK(first),
+			m2: tile.wm >= 32,
+			m4: tile.wm >= 64,
+			n2: tile.wn >= 32,
+			n4: tile.wn >= 64,
+			...wideConditions(part, terms)
+		};
+	}
 	return { lanes_on_m: tile.lanesOn === 'm', subgroups: tile.kind === 'lanes', lanes_4: tile.kind === 'lanes' && tile.lanes === 4 };
 }
 
@@ -194,7 +217,7 @@ function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, n
 		case 'tile':
 			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
 		case 'matrix':
-			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, WM: tile.wm, WN: tile.wn, B_OVER_K: overK(terms) ? 1 : 0 };
+			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, WM: tile.wm, WN: tile.wn, A_OVER_K: aOverK(terms[0]) ? 1 : 0, B_OVER_K: bOverK(terms[0]) ? 1 : 0 };
 		case 'lanes':
 			return { LANES: tile.lanes, SHARED: tile.shared };
 		case 'fat':
@@ -205,6 +228,26 @@ function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, n
 				BLOCKS_N: tile.blocksN
 			};
 	}
+}
+
+interface PlacedTerm {
+	readonly term: GemmTerm;
+	readonly layout: TermLayout;
+}
+
+/** Which matrices may be read eight halves at a time: those whose rows, and whatever part of them is taken, are whole eights. */
+function wideConditions({ m, n }: Part, terms: readonly PlacedTerm[]): Record<string, boolean> {
+	const conditions: Record<string, boolean> = {};
+	const even = (...counts: readonly number[]): boolean => counts.every((count) => count % 2 === 0);
+	terms.forEach(({ term: { a, aMode, b, bMode }, layout }, i) => {
+		const { aStride, bStride, bColumn, channels, length } = layout;
+		const gathered = aMode.kind === 'conv' || aMode.kind === 'convTransposed';
+		const wideA = aMode.kind === 'cols' ? even(aStride, m / 4) : gathered ? even(channels) : even(aStride, length / 4);
+		const wideB = bMode.kind === 'nk' ? even(bStride, bColumn, length / 4) : bMode.kind === 'convPatches' ? even(channels) : even(bStride, bColumn, n / 4);
+		conditions[`a${i}_wide`] = a.dtype === 'f16' && wideA;
+		conditions[`b${i}_wide`] = b.dtype === 'f16' && wideB;
+	});
+	return conditions;
 }
 
 /** The shader's `Term`. */

@@ -12,6 +12,7 @@ import type { Lowerings } from './lowering';
 import { noise } from './noise';
 import { norm } from './norm';
 import { pointwise } from './pointwise';
+import { tuningOf } from './tune-table';
 
 /** Each family contributes its operations; a type nobody lowers is reported by name when a graph needs it. */
 const table: Partial<Lowerings> = { ...gemm, ...pointwise, ...gelu, ...loss, ...noise, ...norm, ...attention };
@@ -26,7 +27,8 @@ export function targetOf(gpu: Gpu): Target {
 		maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
 		maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
 		maxStorageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
-		software: gpu.adapter.software
+		software: gpu.adapter.software,
+		tuning: tuningOf(gpu.device)
 	};
 }
 

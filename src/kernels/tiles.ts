@@ -7,6 +7,7 @@
  * `matrix` kernels do the same for devices with subgroup matrices (tensor cores), a subgroup holding wm × wn sums; they take halves only.
  */
 import type { Target } from './dispatch';
+import { tunedTile } from './tune-table';
 
 export interface FatTile {
 	readonly kind: 'fat';
@@ -35,6 +36,8 @@ export interface StagedTile {
 	readonly bk: number;
 	readonly tm: number;
 	readonly tn: number;
+	/** TFLOP/s on a large square product (H100, halves); only the ratios matter. */
+	readonly rate: number;
 }
 
 export interface MatrixTile {
@@ -46,6 +49,8 @@ export interface MatrixTile {
 	/** Sums a subgroup keeps. */
 	readonly wm: number;
 	readonly wn: number;
+	/** As of `StagedTile`. */
+	readonly rate: number;
 }
 
 export type Tile = FatTile | LanesTile | StagedTile | MatrixTile;
@@ -55,8 +60,10 @@ export interface Problem {
 	readonly n: number;
 	/** Sum over terms. */
 	readonly k: number;
-	/** The first term's matrices are stored in halves. */
+	/** All terms are stored along the same axes, and a left matrix in halves. */
 	readonly halves: boolean;
+	/** How the first term reads its matrices (`formOf` in gemm.ts). */
+	readonly form: string;
 }
 
 export const FAT_LANES = 8;
@@ -70,14 +77,15 @@ const fat = (lanesOn: 'm' | 'n', blocksM: number, blocksN: number): FatTile => (
 	blocksN
 });
 
-const staged = (bm: number, bn: number, bk: number, tm: number, tn: number): StagedTile => ({
+const staged = (bm: number, bn: number, bk: number, tm: number, tn: number, rate: number): StagedTile => ({
 	kind: 'tile',
 	name: `tile-${bm}x${bn}x${bk}-${tm}x${tn}`,
 	bm,
 	bn,
 	bk,
 	tm,
-	tn
+	tn,
+	rate
 });
 
 export const FAT_TILES: readonly FatTile[] = [fat('n', 2, 1), fat('m', 1, 1)];
@@ -101,34 +109,43 @@ export const LANES_TILES: readonly LanesTile[] = [
 ];
 
 export const STAGED_TILES: readonly StagedTile[] = [
-	staged(128, 64, 16, 8, 8),
-	staged(64, 64, 16, 8, 4),
-	staged(64, 64, 16, 4, 4),
-	staged(32, 64, 16, 4, 4),
-	staged(64, 32, 16, 4, 4),
-	staged(128, 16, 16, 4, 4),
-	staged(16, 128, 16, 4, 4)
+	staged(128, 128, 16, 8, 8, 36),
+	staged(128, 64, 16, 8, 8, 28),
+	staged(64, 128, 16, 8, 8, 27),
+	staged(64, 64, 16, 8, 8, 28),
+	staged(64, 64, 16, 8, 4, 36),
+	staged(64, 64, 16, 4, 4, 32),
+	staged(32, 64, 16, 4, 4, 30),
+	staged(64, 32, 16, 4, 4, 30),
+	staged(128, 16, 16, 4, 4, 22),
+	staged(16, 128, 16, 4, 4, 22)
 ];
 
-const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number): MatrixTile => ({
+const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number, rate: number): MatrixTile => ({
 	kind: 'matrix',
 	name: `matrix-${bm}x${bn}x${bk}-${wm}x${wn}`,
 	bm,
 	bn,
 	bk,
 	wm,
-	wn
+	wn,
+	rate
 });
 
-/** H100, 4096³: 128×128×64 with 64×64 a subgroup reached 430 TFLOP/s, 64×64×64 174, both with one workgroup per tile. */
 export const MATRIX_TILES: readonly MatrixTile[] = [
-	matrix(128, 128, 64, 64, 64),
-	matrix(128, 64, 64, 64, 32),
-	matrix(64, 128, 64, 32, 64),
-	matrix(64, 64, 64, 32, 32),
-	matrix(128, 16, 64, 32, 16),
-	matrix(16, 128, 64, 16, 32)
+	matrix(128, 128, 32, 64, 64, 192),
+	matrix(128, 128, 64, 64, 32, 174),
+	matrix(128, 128, 64, 32, 32, 171),
+	matrix(128, 64, 32, 32, 32, 124),
+	matrix(64, 64, 64, 32, 32, 123),
+	matrix(32, 64, 64, 16, 32, 106),
+	matrix(128, 16, 64, 32, 16, 56),
+	matrix(64, 16, 128, 16, 16, 54),
+	matrix(16, 128, 64, 16, 32, 68),
+	matrix(16, 64, 128, 16, 16, 63)
 ];
+
+export const allTiles = (): readonly Tile[] => [...STAGED_TILES, ...MATRIX_TILES, ...LANES_TILES, ...FAT_TILES];
 
 export function invocationsOf(tile: Tile): number {
 	switch (tile.kind) {
@@ -160,16 +177,21 @@ export function coverOf(tile: Tile): { readonly rows: number; readonly columns: 
 
 /** Bytes of workgroup memory. */
 export function workgroupBytesOf(tile: Tile): number {
-	if (tile.kind === 'tile') return (tile.bm + tile.bn + 8) * tile.bk * 4;
-	// Halves, padded by 8 along k or n; the rows' beginnings; a 16 × 16 corner of f32 for each subgroup.
-	if (tile.kind === 'matrix')
-		return 2 * (tile.bm * (tile.bk + 8) + Math.max(tile.bn * (tile.bk + 8), tile.bk * (tile.bn + 8))) + tile.bm * 4 + invocationsOf(tile) * 32;
+	// f32, two quads of padding every four k for each matrix, and where the rows begin.
+	if (tile.kind === 'tile') return (tile.bm + tile.bn + 4) * tile.bk * 4 + tile.bm * 4;
+	// Halves, padded by 8 along whichever axis; or, at the end, 16 rows of f32 for each subgroup; and where the rows begin.
+	if (tile.kind === 'matrix') {
+		const staged = Math.max(tile.bm * (tile.bk + 8), tile.bk * (tile.bm + 8)) + Math.max(tile.bn * (tile.bk + 8), tile.bk * (tile.bn + 8));
+		return Math.max(2 * staged, (invocationsOf(tile) / 32) * 16 * (tile.wn + 4) * 4) + tile.bm * 4;
+	}
 	return 0;
 }
 
-/** The shape that wastes least and shares most, without measuring. */
+/** The tile measured best for problems like this one; without a measurement, the one that wastes least and shares most. */
 export function chooseTile(problem: Problem, target: Target): Tile {
-	const candidates = candidatesFor(problem, target);
+	const candidates = tilesFor(problem, target);
+	const tuned = tunedTile(target.tuning, problem, candidates);
+	if (tuned) return tuned;
 	let best: Tile | undefined;
 	let bestCost = Infinity;
 	for (const tile of candidates) {
@@ -183,7 +205,8 @@ export function chooseTile(problem: Problem, target: Target): Tile {
 	return best;
 }
 
-function candidatesFor(problem: Problem, target: Target): readonly Tile[] {
+/** Every tile that this machine can compute the problem with. */
+export function tilesFor(problem: Problem, target: Target): readonly Tile[] {
 	if (target.software) {
 		const sharing = LANES_TILES.filter((tile) => tile.lanes === target.subgroupSize);
 		return sharing.length > 0 ? sharing : FAT_TILES;
@@ -209,27 +232,34 @@ function costOf(tile: Tile, problem: Problem): number {
 			return groups * (mine * shared + 16 * (mine + shared));
 		}
 		case 'tile':
-			return stagedCost(tile, groups, 1 + 8 / tile.tm + 8 / tile.tn);
 		case 'matrix':
-			return stagedCost(tile, groups, 1 + 32 / tile.wm + 32 / tile.wn);
+			return splitCost(tile, problem, chooseSplit(tile, problem));
 	}
 }
 
-/** Work including what falls beyond the edges, weighted by how often a staged number is used; too few workgroups count as idle ones. */
-function stagedCost(tile: StagedTile | MatrixTile, groups: number, registers: number): number {
-	return Math.max(groups, 128) * tile.bm * tile.bn * (registers + 16 / tile.bm + 16 / tile.bn);
+/** Invocations that fill a large GPU. */
+const FULL = 32768;
+
+/** Microseconds as an H100 would take them: the work with what falls beyond the edges, at the tile's rate, on as much of the GPU as there are workgroups for; then the sum of the slices. */
+function splitCost(tile: StagedTile | MatrixTile, { m, n, k }: Problem, split: number): number {
+	const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
+	const used = Math.min(1, (groups * split * invocationsOf(tile)) / FULL);
+	const work = (2 * groups * tile.bm * tile.bn * k) / (tile.rate * 1e6) / used;
+	return split === 1 ? work : work + 4 + (split * m * n * 8) / 1.5e6;
 }
 
-/** Enough workgroups for a large GPU, and the fewest steps of K that a slice should have. */
-const WANTED_GROUPS = 256;
-const SLICE_STEPS = 16;
+/** Least of K that a slice should have. */
+const SLICE = { tile: 128, matrix: 256 } as const;
+const SPLITS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 
 /** Into how many slices K is cut so that a small result with a long reduction still fills the GPU; 1 for none. */
 export function chooseSplit(tile: Tile, problem: Problem): number {
 	if (tile.kind !== 'tile' && tile.kind !== 'matrix') return 1;
-	const groups = Math.ceil(problem.m / tile.bm) * Math.ceil(problem.n / tile.bn);
-	const steps = Math.ceil(problem.k / tile.bk);
-	const useful = Math.floor(steps / SLICE_STEPS);
-	if (groups >= WANTED_GROUPS / 2 || useful < 2) return 1;
-	return Math.min(useful, Math.ceil(WANTED_GROUPS / groups), 64);
+	let [best, bestCost] = [1, splitCost(tile, problem, 1)];
+	for (const split of SPLITS) {
+		if (split > problem.k / SLICE[tile.kind]) break;
+		const cost = splitCost(tile, problem, split);
+		if (cost < bestCost) [best, bestCost] = [split, cost];
+	}
+	return best;
 }

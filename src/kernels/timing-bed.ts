@@ -16,17 +16,13 @@ import { slotBytes, slotName } from './residency';
 const POOL = 1 << 20;
 const PARAM_BYTES = 256;
 
-export interface Timed {
-	/** Of one repetition of all dispatches: the best of the takes. */
-	readonly ms: number;
-	readonly compileMs: number;
-}
-
 export interface TimeOptions {
-	/** How long one take should run. */
+	/** How long one candidate should run in each round, as far as `mostRepeats` allows. */
 	readonly takeMs: number;
-	readonly takes: number;
 	readonly mostRepeats: number;
+	readonly rounds: number;
+	/** Work before the rounds. */
+	readonly warmMs: number;
 }
 
 interface Prepared {
@@ -38,7 +34,7 @@ interface Prepared {
 }
 
 export class TimingBed {
-	readonly #buffers = new Map<string, GPUBuffer>();
+	readonly #buffers = new Map<string, Promise<GPUBuffer>>();
 	readonly #pool: Float32Array;
 	readonly #halves: Uint16Array<ArrayBuffer>;
 	#scalars: GPUBuffer | undefined;
@@ -53,40 +49,73 @@ export class TimingBed {
 		this.#pool = halvesToFloats(this.#halves);
 	}
 
-	/** @throws GpuError when a kernel does not compile or memory is out */
-	async time(dispatches: readonly Dispatch[], options: TimeOptions): Promise<Timed> {
-		const started = performance.now();
-		const ready = await Promise.all(dispatches.map((dispatch) => this.#prepare(dispatch)));
-		const compileMs = performance.now() - started;
+	/**
+	 * Milliseconds of one repetition of each candidate's dispatches, the best of the rounds. All candidates run back to back in submits that are queued ahead, after `warmMs` of work:
+	 * a GPU that is busy only now and then lowers its clock (measured: to a sixth on an H100), and kernels timed then cannot be compared.
+	 * @throws GpuError when a kernel does not compile or memory is out
+	 */
+	async time(candidates: readonly (readonly Dispatch[])[], options: TimeOptions): Promise<number[]> {
+		const ready = await Promise.all(candidates.map((dispatches) => Promise.all(dispatches.map((dispatch) => this.#prepare(dispatch)))));
 		try {
-			await this.#run(ready, 1);
-			const first = Math.max(await this.#run(ready, 1), 1e-3);
-			const repeats = Math.max(1, Math.min(options.mostRepeats, Math.ceil(options.takeMs / first)));
-			let best = first;
-			for (let take = 0; take < options.takes; take++) best = Math.min(best, (await this.#run(ready, repeats)) / repeats);
-			return { ms: best, compileMs };
+			// Twice: what runs for the first time takes longer.
+			await this.#round(
+				ready,
+				ready.map(() => 1)
+			);
+			const once = await this.#round(
+				ready,
+				ready.map(() => 1)
+			);
+			const repeats = once.map((ms) => Math.max(1, Math.min(options.mostRepeats, Math.ceil(options.takeMs / Math.max(ms, 1e-3)))));
+			const quickest = once.indexOf(Math.min(...once));
+			const rounds: Promise<number[]>[] = [];
+			if (options.warmMs > 0)
+				rounds.push(
+					this.#round(ready.slice(quickest, quickest + 1), [Math.max(1, Math.min(20000, Math.ceil(options.warmMs / Math.max(once[quickest] ?? 1, 1e-3))))])
+				);
+			for (let round = 0; round < options.rounds; round++) rounds.push(this.#round(ready, repeats));
+			const taken = (await Promise.all(rounds)).slice(options.warmMs > 0 ? 1 : 0);
+			return repeats.map((count, i) => Math.min(...taken.map((round) => (round[i] ?? Infinity) / count)));
 		} finally {
-			for (const { params } of ready) params.destroy();
+			for (const { params } of ready.flat()) params.destroy();
 		}
+	}
+
+	/** Runs an operation once, so that its result can be read. */
+	async run(dispatches: readonly Dispatch[]): Promise<void> {
+		const ready = await Promise.all(dispatches.map((dispatch) => this.#prepare(dispatch)));
+		const encoder = this.gpu.device.createCommandEncoder();
+		const pass = encoder.beginComputePass();
+		encode(pass, ready, 1);
+		pass.end();
+		this.gpu.device.queue.submit([encoder.finish()]);
+		await this.gpu.device.queue.onSubmittedWorkDone();
+		for (const { params } of ready) params.destroy();
+	}
+
+	/** Compiles without running, so that many kernels can be compiled at a time. */
+	async compile(dispatches: readonly Dispatch[]): Promise<void> {
+		await Promise.all(dispatches.map((dispatch) => this.#pipeline(dispatch)));
 	}
 
 	/** The first `count` numbers from `start` on of what was written last. */
 	async read(slot: Slot, start: number, count: number): Promise<Float32Array> {
-		const buffer = this.#buffers.get(this.#key(slot));
+		const buffer = await this.#buffers.get(this.#key(slot));
 		if (!buffer) throw new Error(`${slotName(slot)} has not been written.`);
 		const size = slot.dtype === 'f16' ? 2 : 4;
 		const raw = await readBuffer(this.gpu, buffer, start * size, count * size);
 		return slot.dtype === 'f16' ? halvesToFloats(new Uint16Array(raw)) : new Float32Array(raw);
 	}
 
-	/** Fills a slot with NaN, so that a kernel that leaves places unwritten is noticed. */
-	async spoil(slot: Slot): Promise<void> {
-		const buffer = await this.#buffer(slot);
-		upload(this.gpu, buffer, 0, new Uint8Array(buffer.size).fill(0xff));
+	/** Clears what was written, so that a kernel that leaves places unwritten is noticed. */
+	async clear(slot: Slot): Promise<void> {
+		const encoder = this.gpu.device.createCommandEncoder();
+		encoder.clearBuffer(await this.#buffer(slot));
+		this.gpu.device.queue.submit([encoder.finish()]);
 	}
 
 	destroy(): void {
-		for (const buffer of this.#buffers.values()) buffer.destroy();
+		for (const pending of this.#buffers.values()) void pending.then((buffer) => buffer.destroy()).catch(() => undefined);
 		this.#buffers.clear();
 		this.#scalars?.destroy();
 	}
@@ -96,12 +125,16 @@ export class TimingBed {
 		return `${slotName(slot)} ${slot.dtype} ${slotBytes(slot)}`;
 	}
 
-	async #buffer(slot: Slot): Promise<GPUBuffer> {
+	/** One for all that name it, also when they ask at the same time. */
+	#buffer(slot: Slot): Promise<GPUBuffer> {
 		const key = this.#key(slot);
-		const known = this.#buffers.get(key);
-		if (known) return known;
+		let buffer = this.#buffers.get(key);
+		if (!buffer) this.#buffers.set(key, (buffer = this.#filled(slot, key)));
+		return buffer;
+	}
+
+	async #filled(slot: Slot, key: string): Promise<GPUBuffer> {
 		const buffer = await allocate(this.gpu, key, slotBytes(slot));
-		this.#buffers.set(key, buffer);
 		if ('scratch' in slot) return buffer;
 		if (slot.dtype === 'i8') {
 			const [rows = 0, columns = 0] = slot.shape;
@@ -128,17 +161,18 @@ export class TimingBed {
 		return buffer;
 	}
 
-	async #prepare(dispatch: Dispatch): Promise<Prepared> {
-		const cache = pipelinesOf(this.gpu);
+	#pipeline(dispatch: Dispatch): Promise<Pipeline> {
 		const access: ('read' | 'read_write' | undefined)[] = [];
 		dispatch.bindings.forEach(({ slot, binding, access: wanted }, i) => {
 			const frozen = wanted === 'read' && !('scratch' in slot) && slot.kind === 'constant';
 			access[binding ?? i] = frozen ? 'read' : 'read_write';
 		});
-		const [pipeline, buffers] = await Promise.all([
-			cache.get({ shader: dispatch.shader, conditions: dispatch.conditions, constants: dispatch.constants, access }),
-			Promise.all(dispatch.bindings.map(({ slot }) => this.#buffer(slot)))
-		]);
+		return pipelinesOf(this.gpu).get({ shader: dispatch.shader, conditions: dispatch.conditions, constants: dispatch.constants, access });
+	}
+
+	async #prepare(dispatch: Dispatch): Promise<Prepared> {
+		const cache = pipelinesOf(this.gpu);
+		const [pipeline, buffers] = await Promise.all([this.#pipeline(dispatch), Promise.all(dispatch.bindings.map(({ slot }) => this.#buffer(slot)))]);
 		const { device } = this.gpu;
 		const group = device.createBindGroup({
 			layout: pipeline.storageLayout,
@@ -160,34 +194,56 @@ export class TimingBed {
 		return { pipeline, group, uniforms, params, dispatch };
 	}
 
-	async #run(ready: readonly Prepared[], repeats: number): Promise<number> {
+	/** Milliseconds of each candidate's repetitions. Queued when this returns. */
+	async #round(ready: readonly (readonly Prepared[])[], repeats: readonly number[]): Promise<number[]> {
 		const { device, timestamps } = this.gpu;
-		const querySet = timestamps ? device.createQuerySet({ type: 'timestamp', count: 2 }) : undefined;
-		const resolved = querySet && device.createBuffer({ size: 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+		if (!timestamps) return this.#clocked(ready, repeats);
+		const count = 2 * ready.length;
+		const querySet = device.createQuerySet({ type: 'timestamp', count });
+		const resolved = device.createBuffer({ size: 8 * count, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
 		try {
+			ready.forEach((dispatches, i) => {
+				const encoder = device.createCommandEncoder();
+				const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+				encode(pass, dispatches, repeats[i] ?? 1);
+				pass.end();
+				device.queue.submit([encoder.finish()]);
+			});
 			const encoder = device.createCommandEncoder();
-			const pass = encoder.beginComputePass(querySet ? { timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } } : {});
-			for (let i = 0; i < repeats; i++) {
-				for (const { pipeline, group, uniforms, dispatch } of ready) {
-					pass.setPipeline(pipeline.pipeline);
-					pass.setBindGroup(0, group);
-					pass.setBindGroup(1, uniforms, [0]);
-					pass.dispatchWorkgroups(...dispatch.workgroups);
-				}
-			}
-			pass.end();
-			if (querySet && resolved) encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
-			const started = performance.now();
+			encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
 			device.queue.submit([encoder.finish()]);
-			if (!resolved) {
-				await device.queue.onSubmittedWorkDone();
-				return performance.now() - started;
-			}
-			const [begin = 0n, end = 0n] = new BigUint64Array(await readBuffer(this.gpu, resolved, 0, 16));
-			return Number(end - begin) / 1e6;
+			const stamps = new BigUint64Array(await readBuffer(this.gpu, resolved, 0, 8 * count));
+			return ready.map((_, i) => Number((stamps[2 * i + 1] ?? 0n) - (stamps[2 * i] ?? 0n)) / 1e6);
 		} finally {
-			querySet?.destroy();
-			resolved?.destroy();
+			querySet.destroy();
+			resolved.destroy();
+		}
+	}
+
+	async #clocked(ready: readonly (readonly Prepared[])[], repeats: readonly number[]): Promise<number[]> {
+		const { queue } = this.gpu.device;
+		const times: number[] = [];
+		for (const [i, dispatches] of ready.entries()) {
+			const encoder = this.gpu.device.createCommandEncoder();
+			const pass = encoder.beginComputePass();
+			encode(pass, dispatches, repeats[i] ?? 1);
+			pass.end();
+			const started = performance.now();
+			queue.submit([encoder.finish()]);
+			await queue.onSubmittedWorkDone();
+			times.push(performance.now() - started);
+		}
+		return times;
+	}
+}
+
+function encode(pass: GPUComputePassEncoder, dispatches: readonly Prepared[], repeats: number): void {
+	for (let i = 0; i < repeats; i++) {
+		for (const { pipeline, group, uniforms, dispatch } of dispatches) {
+			pass.setPipeline(pipeline.pipeline);
+			pass.setBindGroup(0, group);
+			pass.setBindGroup(1, uniforms, [0]);
+			pass.dispatchWorkgroups(...dispatch.workgroups);
 		}
 	}
 }

@@ -127,6 +127,7 @@ const recipe = v.object({
 	}),
 	probe: v.object({ every: steps }),
 	storage: v.picklist(['f16', 'f32'] as const),
+	base: v.picklist(['f16', 'int8'] as const),
 	traintrain: v.pipe(v.array(kept), v.maxLength(200))
 });
 

@@ -12,6 +12,7 @@ import type { ConditionerRemote } from './conditionerWorker';
 import type { SnapshotStore } from '../storage/snapshots/snapshots';
 import { ServiceError } from './errors';
 import type { ModelShelf } from './helper-protocol';
+import type { TuningHome } from './tuning';
 
 export interface Platform {
 	openGpu(): Promise<Gpu>;
@@ -20,6 +21,8 @@ export interface Platform {
 	fetchBundled(url: string, onProgress: (fraction: number) => void): Promise<Blob>;
 	/** Where runs are kept on the way; absent: nowhere. */
 	openSnapshots?(): Promise<SnapshotStore>;
+	/** Where measurements of the GPU are kept; absent: nowhere. */
+	openTuning?(): Promise<TuningHome>;
 	/** Models by name; absent: there are none. */
 	shelf?: ModelShelf;
 }
@@ -27,6 +30,11 @@ export interface Platform {
 async function browserSnapshots(): Promise<SnapshotStore> {
 	const [{ opfsSlots }, { snapshotStore }] = await Promise.all([import('../storage/snapshots/opfs'), import('../storage/snapshots/snapshots')]);
 	return snapshotStore(await opfsSlots());
+}
+
+async function browserTuning(): Promise<TuningHome> {
+	const { tuningDatabase } = await import('../storage/tuning');
+	return { platform: navigator.userAgent, cache: tuningDatabase() };
 }
 
 async function browserGpu(): Promise<Gpu> {
@@ -125,5 +133,11 @@ async function conditionerInWorker({ blob, vae }: OpenModel): Promise<Conditione
 }
 
 export function browserPlatform(): Platform {
-	return { openGpu: browserGpu, openConditioner: conditionerInWorker, fetchBundled: fetchSameOrigin, openSnapshots: browserSnapshots };
+	return {
+		openGpu: browserGpu,
+		openConditioner: conditionerInWorker,
+		fetchBundled: fetchSameOrigin,
+		openSnapshots: browserSnapshots,
+		openTuning: browserTuning
+	};
 }

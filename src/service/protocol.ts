@@ -12,6 +12,7 @@ import type { RateAdvice } from '../training/finder';
 import type { HelperReplyOf, HelperRequest } from './helper-protocol';
 import type { ComparedLoras, LoraBytes, MergeOutcome, MergeRequest } from './lab';
 import type { PlotRequest } from './plot';
+import type { TuningReport } from './tuning';
 
 export type { HelperReplyOf, HelperRequest, ModelShelf, NamedModel, NamedModels, RunDetail, RunSummary } from './helper-protocol';
 export type { Keep } from './keeping';
@@ -34,7 +35,10 @@ export interface AdapterSummary {
 }
 
 /** A model file: the bundled one by id, one the user chose (perhaps with another VAE), or one from the helper's folders (`NamedModel.id`). */
-export type ModelSource = { kind: 'bundled'; id: 'mini'; url: string } | { kind: 'file'; name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined } | { kind: 'named'; id: string };
+export type ModelSource =
+	| { kind: 'bundled'; id: 'mini'; url: string }
+	| { kind: 'file'; name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined }
+	| { kind: 'named'; id: string };
 
 export interface ModelInfo {
 	modelId: string;
@@ -96,6 +100,8 @@ export type Request =
 	| { type: 'compareLoras'; files: { name: string; bytes: LoraBytes }[] }
 	| { type: 'cancel'; run: RunId }
 	| { type: 'inspect'; name: string; blob: Blob }
+	/** Which tiles were measured best on this GPU; `measure`: now, which takes about ten seconds. */
+	| { type: 'tuning'; measure: boolean }
 	| HelperRequest;
 
 /** The run that goes on under its own id with this request, and whose events it brings. */
@@ -128,6 +134,7 @@ export interface ReplyOf extends HelperReplyOf {
 	compareLoras: ComparedLoras;
 	cancel: null;
 	inspect: FileReport;
+	tuning: TuningReport;
 }
 
 export interface FileReport {

@@ -5,7 +5,7 @@
  * Dawn finds (lavapipe on machines without a GPU). `nullGpu` validates shaders and executes nothing.
  */
 import { openGpu, type Gpu, type OpenOptions } from '../../src/gpu/gpu';
-import { dawn } from '../../src/gpu/node';
+import { CHECKED_FLAGS, dawn } from '../../src/gpu/node';
 import type { Graph, Value } from '../../src/graph/ir';
 import { FactorStore } from '../../src/kernels/factors';
 import { compile, type CompileOptions, type Program } from '../../src/kernels/program';
@@ -20,7 +20,7 @@ export function openTestGpu(options: OpenOptions = {}): Promise<Gpu> {
 }
 
 export function nullGpu(options: OpenOptions = {}): Promise<Gpu> {
-	return cached(`null ${JSON.stringify(options)}`, async () => openGpu(await dawn(['backend=null']), options));
+	return cached(`null ${JSON.stringify(options)}`, async () => openGpu(await dawn([...CHECKED_FLAGS, 'backend=null']), options));
 }
 
 function cached(key: string, open: () => Promise<Gpu>): Promise<Gpu> {

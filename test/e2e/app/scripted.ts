@@ -152,6 +152,11 @@ function face({ seed, networks, width, height }: CellSettings): Picture {
 	return { width, height, data };
 }
 
+const TUNED: ReplyOf['tuning']['classes'] = [
+	{ form: 'rows nk', m: 1024, n: 1280, k: 1280, best: { tile: 'tile-128x64x16-8x8', tflops: 9.1 }, heuristic: { tile: 'tile-128x128x16-8x8', tflops: 7 } },
+	{ form: 'cols kn', m: 16, n: 1280, k: 1024, best: { tile: 'tile-16x128x16-4x4', tflops: 0.05 }, heuristic: { tile: 'tile-16x128x16-4x4', tflops: 0.05 } }
+];
+
 export function scriptedTrainer(until: string): TrainerClient {
 	const listeners = new Set<(message: EventMessage) => void>();
 	/** Files are looked into and merged by the real code: neither needs a GPU. */
@@ -206,6 +211,8 @@ export function scriptedTrainer(until: string): TrainerClient {
 			}
 			case 'inspect':
 				return inspectFile(request.name, blobSource(request.blob));
+			case 'tuning':
+				return { classes: request.measure ? TUNED : [], seconds: request.measure ? 6.25 : 0 };
 			case 'compareLoras':
 				return lab.compare(request.files);
 			case 'merge':

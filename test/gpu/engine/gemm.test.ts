@@ -15,7 +15,7 @@ const F16: Types = { left: 'f16', right: 'f16', out: 'f16' };
 const MIXED: Types = { left: 'f32', right: 'f16', out: 'f32' };
 
 /** The kernel for GPUs in a size that a CPU compiles quickly. */
-const SMALL: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 8, tm: 4, tn: 4 };
+const SMALL: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 8, tm: 4, tn: 4, rate: 1 };
 
 /** The result's error over its bound; the choice replaces the heuristic's. */
 async function excess(gpu: Gpu, name: string, types: Types, choice?: GemmChoice): Promise<number> {

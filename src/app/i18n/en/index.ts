@@ -5,5 +5,6 @@ import { run } from './run';
 import { settings } from './settings';
 import { shell } from './shell';
 import { train } from './train';
+import { tuning } from './tuning';
 
-export const en = { shell, train, recipe, run, settings, queueButtons };
+export const en = { shell, train, recipe, run, settings, queueButtons, tuning };

@@ -78,7 +78,11 @@ export const recipe = {
 		sizes: 'Sizes told to SDXL',
 		sizeUnits: { pixels: 'pixels', latents: 'eighths, as TrainTrain' },
 		sizesHint:
-			'SDXL is told how large each picture is, how it was cropped and how large it should be. Pixels is what WebUI tells it when drawing. Eighths only repeat what TrainTrain trained: pictures then count as tiny.'
+			'SDXL is told how large each picture is, how it was cropped and how large it should be. Pixels is what WebUI tells it when drawing. Eighths only repeat what TrainTrain trained: pictures then count as tiny.',
+		base: 'Model on the GPU',
+		bases: { f16: 'as stored (16 or 32 bit)', int8: '8 bit, half the memory' },
+		baseHint:
+			'8 bit keeps each large matrix in whole numbers with a scale for each output, about 1 % off: SDXL then takes 2.7 GB instead of 5.1. Choose it when the run does not fit; the LoRA works with the 16-bit model too. Not for LoHa.'
 	},
 	prompts: {
 		original: 'Prompt of the original',
