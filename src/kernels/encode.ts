@@ -9,9 +9,9 @@ export type Ready =
 	| { readonly step: Dispatch; readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup }
 	| { readonly from: Home; readonly to: Home; readonly bytes: number; readonly label: string };
 
-/** Calls into WebGPU are what recording costs: `group` holds everything a dispatch reads. */
-export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>): void {
-	pass.setPipeline(item.pipeline);
+/** Calls into WebGPU are what recording costs: `group` holds everything a dispatch reads, and the pass keeps its pipeline (`before`). */
+export function encodeDispatch(pass: GPUComputePassEncoder, item: Extract<Ready, { step: Dispatch }>, before?: GPUComputePipeline): void {
+	if (item.pipeline !== before) pass.setPipeline(item.pipeline);
 	pass.setBindGroup(0, item.group);
 	pass.dispatchWorkgroups(item.step.workgroups[0], item.step.workgroups[1], item.step.workgroups[2]);
 }

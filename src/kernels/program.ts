@@ -272,15 +272,18 @@ class CompiledProgram implements Program {
 
 	#encode(encoder: GPUCommandEncoder, start: number, end: number): void {
 		let pass: GPUComputePassEncoder | undefined;
+		let before: GPUComputePipeline | undefined;
 		for (let i = start; i < end; i++) {
 			const item = this.ready[i];
 			if (!item) continue;
 			if ('step' in item) {
 				pass ??= encoder.beginComputePass({ label: this.label });
-				encodeDispatch(pass, item);
+				encodeDispatch(pass, item, before);
+				before = item.pipeline;
 			} else {
 				pass?.end();
 				pass = undefined;
+				before = undefined;
 				encodeCopy(encoder, item);
 			}
 		}
