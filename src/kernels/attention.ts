@@ -2,8 +2,9 @@
  * Attention and its gradients without the token × token matrix (FlashAttention, Dao et al. 2022): one dispatch forward, two backward
  * (dq, which also makes D = rowsum(dO∘O), then dk and dv). Heads are slices of the channel axis, never moved.
  *
- * Rule: only the head's width is baked (a model has at most four); token counts are `params`. Real GPUs take tiles through workgroup
- * memory, software adapters one invocation per row. Both shaders share bindings and parameters, explained in `attention_fat.wesl`.
+ * Rule: only the head's width is baked (a model has at most four); token counts are `params`. Four kernels: subgroup matrices where numbers are stored in
+ * halves and the device has them (`attention-matrix.ts`), blocks where workgroup memory holds them (`attention-block.ts`), smaller tiles where not, and one
+ * invocation per four rows on software adapters. All shaders share bindings, explained in `attention_fat.wesl`.
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
 import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
