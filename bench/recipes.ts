@@ -47,7 +47,7 @@ async function text(prompt: string): Promise<Conditioning> {
 
 async function latent(ref: ImageRef, folder: string): Promise<Float32Array> {
 	const path = ref.bundled === undefined ? join(folder, ref.path ?? ref.name) : `public/samples/${ref.bundled}`;
-	const known = latents.get(path) ?? (await lab.vae.latent(await decodePng(new Uint8Array(readFileSync(path)))));
+	const known = latents.get(path) ?? (await lab.vae.latent(decodePng(new Uint8Array(readFileSync(path)))));
 	latents.set(path, known);
 	return known;
 }
