@@ -109,10 +109,10 @@ export const LANES_TILES: readonly LanesTile[] = [
 ];
 
 export const STAGED_TILES: readonly StagedTile[] = [
-	staged(128, 128, 16, 8, 8, 36),
-	staged(128, 64, 16, 8, 8, 28),
-	staged(64, 128, 16, 8, 8, 27),
-	staged(64, 64, 16, 8, 8, 28),
+	staged(128, 128, 16, 8, 8, 35),
+	staged(128, 64, 16, 8, 8, 32),
+	staged(64, 128, 16, 8, 8, 31),
+	staged(64, 64, 16, 8, 8, 33),
 	staged(64, 64, 16, 8, 4, 36),
 	staged(64, 64, 16, 4, 4, 32),
 	staged(32, 64, 16, 4, 4, 30),
@@ -133,16 +133,16 @@ const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number, rate
 });
 
 export const MATRIX_TILES: readonly MatrixTile[] = [
-	matrix(128, 128, 32, 64, 64, 192),
-	matrix(128, 128, 64, 64, 32, 174),
-	matrix(128, 128, 64, 32, 32, 171),
-	matrix(128, 64, 32, 32, 32, 124),
-	matrix(64, 64, 64, 32, 32, 123),
-	matrix(32, 64, 64, 16, 32, 106),
-	matrix(128, 16, 64, 32, 16, 56),
-	matrix(64, 16, 128, 16, 16, 54),
-	matrix(16, 128, 64, 16, 32, 68),
-	matrix(16, 64, 128, 16, 16, 63)
+	matrix(128, 128, 32, 64, 64, 246),
+	matrix(128, 128, 64, 64, 32, 253),
+	matrix(128, 128, 64, 32, 32, 247),
+	matrix(128, 64, 32, 32, 32, 166),
+	matrix(64, 64, 64, 32, 32, 152),
+	matrix(32, 64, 64, 16, 32, 131),
+	matrix(128, 16, 64, 32, 16, 84),
+	matrix(64, 16, 128, 16, 16, 70),
+	matrix(16, 128, 64, 16, 32, 81),
+	matrix(16, 64, 128, 16, 16, 78)
 ];
 
 export const allTiles = (): readonly Tile[] => [...STAGED_TILES, ...MATRIX_TILES, ...LANES_TILES, ...FAT_TILES];
