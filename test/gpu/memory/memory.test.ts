@@ -89,7 +89,7 @@ describe('a run within a limit', () => {
 			expect(most).toBeGreaterThan(0);
 			device.popErrorScope = async () => {
 				const found = await pop();
-				return refusing-- === 1 ? ({ message: 'no room' }) : found;
+				return refusing-- === 1 ? { message: 'no room' } : found;
 			};
 			const before = live.bytes;
 			const reduced = await train(gpu, weights);
