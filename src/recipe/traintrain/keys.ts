@@ -3,7 +3,7 @@
  * What a recipe has no field for is not listed under `FIELDS`; it is kept as it is by the import.
  */
 import { BLOCK_IDS } from '../recipe';
-import type { BlockId, JsonValue, PassSettings, Recipe } from '../recipe';
+import type { BlockId, JsonValue, Mode, PassSettings, Recipe } from '../recipe';
 import { flagOf, numberOf, textOf, wholeOf } from './values';
 import type { Raw } from './values';
 
@@ -114,14 +114,14 @@ const number = (raw: Raw, key: string): number => numberOf(raw[key], numberOf(ST
 const whole = (raw: Raw, key: string): number => wholeOf(raw[key], wholeOf(STANDARD[key], 0));
 const text = (raw: Raw, key: string): string => textOf(raw[key], textOf(STANDARD[key]));
 
-/** Everything of a pass but optimizer and schedule. BASE is left out: the text encoder is not trained. */
-export function readPass(raw: Raw): Omit<PassSettings, 'optimizer' | 'schedule'> {
+/** Everything of a pass but optimizer and schedule. BASE is left out where the mode does not train the text encoder. */
+export function readPass(raw: Raw, mode: Mode): Omit<PassSettings, 'optimizer' | 'schedule'> {
 	const type = text(raw, 'network_type').toLowerCase();
 	const [rank, alpha] = [whole(raw, 'network_rank'), number(raw, 'network_alpha')];
 	const conv = type !== 'lierla';
 	const list = value(raw, 'network_blocks(BASE = TextEncoder)');
 	const given = new Set(Array.isArray(list) ? list.map(String) : BLOCK_IDS);
-	const blocks = BLOCK_IDS.filter((id) => given.has(id) && id !== 'BASE');
+	const blocks = BLOCK_IDS.filter((id) => given.has(id) && (id !== 'BASE' || mode === 'lora'));
 	return {
 		network: type === 'loha' ? 'loha' : 'lierla',
 		attention: keyOf(ELEMENTS, text(raw, 'network_element'), 'full'),

@@ -6,7 +6,7 @@
  * - One flat object of the form's values; in mode Difference also `2nd pass` with the values of the second pass, or null. Its flag `use_2nd_pass_settings` counts in
  *   either place: TrainTrain's own files have it in both.
  * - Without a second block, or with the flag off, the second pass has the first one's settings.
- * - BASE is left out, and kept: outside of mode LoRA it trains nothing in TrainTrain and only adds zeros to the file; in mode LoRA that is reported.
+ * - BASE is left out, and kept, outside of mode LoRA: there it trains nothing in TrainTrain and only adds zeros to the file.
  * - A kept value comes back only while the field it belongs to still says what it said at the import, so an edit always wins.
  * - Settings that have no counterpart are reported by name.
  */
@@ -58,9 +58,9 @@ function stemOf(name: string): string {
 	return isFileStem(cleaned) && cleaned !== '' ? cleaned : 'untitled';
 }
 
-function passOf(raw: Raw): PassSettings {
+function passOf(raw: Raw, mode: Mode): PassSettings {
 	return {
-		...readPass(raw),
+		...readPass(raw, mode),
 		optimizer: readOptimizer(textOf(raw['train_optimizer'], 'AdamW'), textOf(raw['train_optimizer_settings'])).optimizer,
 		schedule: readSchedule(raw).schedule
 	};
@@ -92,7 +92,7 @@ function recipeOf(raw: Raw, mode: Mode, family: ModelFamily): Record<string, unk
 		...(mode === 'leco' ? { leco: { ...prompts, neutral: '' } } : { prompts }),
 		addift: { ...base.addift, ratio },
 		saving: { ...base.saving, ...saving },
-		passes: mode === 'difference' ? { copier: passOf(raw), difference: passOf(second) } : { ...base.passes, difference: passOf(raw) }
+		passes: mode === 'difference' ? { copier: passOf(raw, mode), difference: passOf(second, mode) } : { ...base.passes, difference: passOf(raw, mode) }
 	};
 }
 
@@ -216,19 +216,6 @@ export function importTrainTrain(json: unknown, family?: ModelFamily): ParsedRec
 	const parsed = parseRecipe(recipeOf(json, mode, family ?? guessFamily(json)));
 	const second = json[SECOND];
 	const notes = [...unsupported(json, ''), ...(isBlock(second) ? unsupported(second, `${SECOND}.`) : [])];
-	const blocks = json['network_blocks(BASE = TextEncoder)'];
-	if (mode === 'lora' && (!Array.isArray(blocks) || blocks.includes('BASE'))) {
-		const values = { key: 'network_blocks', value: 'BASE' };
-		notes.push(
-			problem(
-				'warning',
-				'traintrain.unsupported',
-				'network_blocks',
-				values,
-				'The text encoder (BASE) is not trained here: the UNet alone learns the captions. It is kept for an export.'
-			)
-		);
-	}
 	for (const key of ['vae', 'te']) {
 		const value = textOf(json[key]);
 		if (value !== '' && value !== 'None') {
