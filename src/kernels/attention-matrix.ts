@@ -36,9 +36,6 @@ const SHAPES: readonly MatrixTile[] = [
 	{ columns: 32, subgroups: 4, strips: 1 },
 	{ columns: 32, subgroups: 2, strips: 1 }
 ];
-/** The forward pass of heads up to so many quads has room in its registers and memory for more rows. */
-const NARROW_QUADS = 16;
-const FORWARD: MatrixTile = { columns: 32, subgroups: 8, strips: 1 };
 
 /** Whether this machine and this head (in quads) can use matrices with this shape. */
 export function matrixTileFits(kind: AttentionKind, quads: number, tile: MatrixTile, target: Target): boolean {
@@ -47,12 +44,11 @@ export function matrixTileFits(kind: AttentionKind, quads: number, tile: MatrixT
 	return whole && 32 * subgroups <= target.maxWorkgroupInvocations && matrixTileBytes(kind, quads, tile) <= target.maxWorkgroupStorage;
 }
 
-const UNPROVEN = true as boolean;
-
-/** The shape for a head of `quads`, or nothing where another kernel has to do it. */
+/**
+ * The shape for a head of `quads`, or nothing where another kernel has to do it: the forward pass, whose matrix kernel was wrong on an H100 for rows whose maximum
+ * rises on the way (it begins new sums then); only measurements ask for it by its shape.
+ */
 export function chooseMatrixTile(kind: AttentionKind, quads: number, target: Target): MatrixTile | undefined {
-	// The forward kernel was wrong on the one device it ran on; measurements name their shapes themselves until it is right.
-	if (!target.subgroupMatrix || !target.f16 || UNPROVEN) return undefined;
-	const shapes = kind === 'forward' && quads <= NARROW_QUADS ? [FORWARD, ...SHAPES] : SHAPES;
-	return shapes.find((tile) => matrixTileFits(kind, quads, tile, target));
+	if (!target.subgroupMatrix || !target.f16 || kind === 'forward') return undefined;
+	return SHAPES.find((tile) => matrixTileFits(kind, quads, tile, target));
 }
