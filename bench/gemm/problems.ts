@@ -10,7 +10,7 @@ export interface Problem {
 	readonly op: GemmOp;
 }
 
-export type Storage = 'f32' | 'f16';
+type Storage = 'f32' | 'f16';
 
 let ids = 0;
 
@@ -20,7 +20,7 @@ function value(name: string, shape: readonly number[], dtype: DType, kind: Value
 
 const rows: AMode = { kind: 'rows' };
 
-export interface Kind {
+interface Kind {
 	readonly storage: Storage;
 	readonly base: 'f16' | 'int8';
 }

@@ -19,7 +19,7 @@ export function quantised(shape: readonly number[], base: Base | undefined): boo
 	return base === 'int8' && shape.length === 2 && columns % 4 === 0 && rows * columns >= WORTH;
 }
 
-export interface Quantised {
+interface Quantised {
 	/** The numbers, then the scales' bytes. */
 	readonly data: Uint8Array<ArrayBuffer>;
 	/** √(Σ error² / Σ x²); 0 for a matrix of zeros. */

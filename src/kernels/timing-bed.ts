@@ -16,7 +16,7 @@ import { slotBytes, slotName } from './residency';
 const POOL = 1 << 20;
 const PARAM_BYTES = 256;
 
-export interface TimeOptions {
+interface TimeOptions {
 	/** How long one candidate should run in each round, as far as `mostRepeats` allows. */
 	readonly takeMs: number;
 	readonly mostRepeats: number;

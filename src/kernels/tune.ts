@@ -19,7 +19,7 @@ export interface TuningCache {
 	write(key: string, text: string): Promise<void>;
 }
 
-export interface TuneOptions {
+interface TuneOptions {
 	readonly budgetMs: number;
 	readonly storage: 'f32' | 'f16';
 	/** Classes done, of so many. Returning false ends the measurement with what there is. */

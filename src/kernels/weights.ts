@@ -21,7 +21,7 @@ export interface StoredTensor {
 }
 
 /** Relative root mean square by which an int8 base differs from the checkpoint. */
-export interface Int8Error {
+interface Int8Error {
 	/** Of every matrix in int8. */
 	readonly byName: ReadonlyMap<string, number>;
 	/** Over all of them, each weighted by its size. */
