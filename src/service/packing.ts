@@ -10,9 +10,6 @@
  */
 import { errorProblem, ProblemError } from '../jobs/problem';
 
-export type PartKind =
-	'ArrayBuffer' | 'Blob' | 'Uint8Array' | 'Uint8ClampedArray' | 'Float32Array' | 'Float64Array' | 'Int32Array' | 'Uint32Array' | 'Uint16Array' | 'Int8Array';
-
 /** JSON of a message; what is larger belongs into parts. */
 export const MAX_HEAD = 16 * 2 ** 20;
 const MAX_DEPTH = 64;

@@ -14,7 +14,6 @@ import type { ComparedLoras, LoraBytes, MergeOutcome, MergeRequest } from './lab
 import type { PlotRequest } from './plot';
 import type { TuningReport } from './tuning';
 
-export type { HelperReplyOf, HelperRequest, ModelShelf, NamedModel, NamedModels, RunDetail, RunSummary } from './helper-protocol';
 export type { Keep } from './keeping';
 export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
 

@@ -5,7 +5,7 @@
 import { errorProblem } from '../jobs/problem';
 import type { Problem } from '../jobs/events';
 import { asProblem, fromOutcome, ServiceError, type Outcome } from './errors';
-import { CLOSE, readHelperWords, type ClientWords, type HelperInfo } from './handshake';
+import { CLOSE, readHelperWords, type ClientMessage, type ClientWords, type HelperInfo } from './handshake';
 import { Link } from './link';
 import { blobsOf, malformed, MAX_HEAD, pack, packWithBlobs, unpack } from './packing';
 import { begunBy, PROTOCOL_VERSION, type EventMessage, type ReplyOf, type Request, type RunId, type TrainerClient } from './protocol';
@@ -232,7 +232,7 @@ class SocketClient implements TrainerClient {
 			return;
 		}
 		const pending = this.#pending.get(message.id);
-		void this.#link?.send(pack({ type: 'got', ids: [message.id] }));
+		void this.#link?.send(pack({ type: 'got', ids: [message.id] } satisfies ClientMessage));
 		if (!pending) return;
 		this.#broken = 0;
 		this.#pending.delete(message.id);
@@ -282,7 +282,7 @@ class SocketClient implements TrainerClient {
 
 	async #send(link: Link, id: number, request: Request): Promise<void> {
 		try {
-			const packed = await packWithBlobs({ type: 'request', id, request });
+			const packed = await packWithBlobs({ type: 'request', id, request } satisfies ClientMessage);
 			refuseTooLarge(packed.length - MAX_HEAD);
 			await link.send(packed);
 		} catch (error) {
