@@ -2,7 +2,7 @@
  * Presets of the modes beside the two-pass difference method with its own settings: TrainTrain's shipped presets for full-size models, the reference runs for mini.
  *
  * Sources: spec §2.5 (every number of the shipped presets; their seeds of -1 stay -1), the mini model's results for ADDifT and the model's usual rates otherwise.
- * TrainTrain's presets name BASE among their blocks; it trains nothing outside of mode LoRA and is left out; an imported LoRA preset trains the text encoder, the built-in one leaves it alone.
+ * TrainTrain's presets name BASE among their blocks; it trains nothing outside of mode LoRA and is left out.
  */
 import { defaultPasses, passSettings } from './defaults';
 import { defaultOptimizer } from './optimizers';
