@@ -104,16 +104,16 @@ describe('a training on the helper', () => {
 			await page.getByRole('button', { name: 'Start training' }).click();
 			await page.getByText('Runs on the helper. You can close this tab').waitFor({ timeout: MINUTE });
 			await page
-				.getByText(/step [1-9]/i)
+				.getByText(/^[1-9] \/ \d+$/)
 				.first()
-				.waitFor({ timeout: 2 * MINUTE });
+				.waitFor({ timeout: 4 * MINUTE });
 			expect(await violations(page)).toEqual([]);
 			await shot(page, 'run-helper');
 			await page.close();
 
 			const back = await context.newPage();
 			await back.goto(url);
-			await back.getByRole('heading', { name: 'far mouth is ready' }).waitFor({ timeout: 3 * MINUTE });
+			await back.getByRole('heading', { name: 'far mouth is ready' }).waitFor({ timeout: 5 * MINUTE });
 			await shot(back, 'run-back');
 			const coming = back.waitForEvent('download');
 			await back.getByRole('button', { name: /^Download \(/ }).click();
@@ -128,7 +128,7 @@ describe('a training on the helper', () => {
 			expect(await back.getByText('far mouth.safetensors', { exact: true }).count()).toBe(1);
 			await back.close();
 		},
-		6 * MINUTE
+		11 * MINUTE
 	);
 
 	test('its runs are listed, and the page speaks to this address only', async () => {
