@@ -72,6 +72,6 @@ export function factoredTables(ranges: readonly Range[]): Tables {
 
 /** GPU bytes of all tables and partial sums. */
 export function factoredBytes({ places, elements }: FactorLayout): number {
-	const { matrices, tiles, blocks, sums } = factoredTables([{ offset: 0, size: elements * 4, places }]);
+	const { matrices, tiles, blocks, sums } = factoredTables([{ offset: 0, size: elements * 4, places, rateFactor: 1 }]);
 	return matrices.byteLength + tiles.byteLength + blocks.byteLength + sums * 4 + (matrices.length / MATRIX_WORDS) * SCALARS_BYTES;
 }

@@ -185,7 +185,7 @@ it('a pause leaves a snapshot of the very step, and a second one goes on from th
 it('a run that the guard sent back is taken up from before and after that with the same bits', async () => {
 	const made = recipe('adamw');
 	Object.assign(made.passes.copier, { rank: 8, alpha: 8, iterations: 12, learningRate: 0.2, seed: 11, timesteps: { min: 300, max: 320 } });
-	made.passes.copier.schedule = { ...made.passes.copier.schedule, kind: 'constant', warmup: 0 } as Recipe['passes']['copier']['schedule'];
+	made.passes.copier.schedule = { ...made.passes.copier.schedule, kind: 'constant', warmup: 0 };
 	made.copier.only = true;
 	made.guard = { action: 'rollback', rollbacks: 8 };
 	made.probe.every = 0;
@@ -219,7 +219,8 @@ it('a run that the guard sent back is taken up from before and after that with t
 }, 300_000);
 
 /** What stands behind the header, which names the time. */
-function tensorsOf(file = new Uint8Array(8)): Uint8Array {
+function tensorsOf(file: Uint8Array | undefined): Uint8Array {
+	if (!file) throw new Error('there is no file');
 	return file.subarray(8 + Number(new DataView(file.buffer, file.byteOffset, 8).getBigUint64(0, true)));
 }
 
