@@ -20,6 +20,7 @@ import { checkInputs, encodeInputs, trainingSizes, type RunInput } from './input
 import type { OpenModel } from './model';
 import { deviceName, openRunMemory, runIdentity } from './resume';
 import type { SnapshotRequest } from './resume';
+import { int8Told } from './int8-told';
 import { warningProblem } from './problem';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
@@ -189,6 +190,8 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 			(fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }),
 			recipe.base
 		);
+		const coarse = int8Told(weights);
+		if (coarse) emit({ type: 'warning', problem: coarse });
 		continueUnlessStopped(control);
 		const encoded = await encode(input, environment);
 		const decoder = previewDecoder(environment, encoded.size.height, encoded.size.width);
