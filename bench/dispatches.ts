@@ -30,6 +30,7 @@ const target: Target = {
 	subgroups: true,
 	subgroupSize: 32,
 	subgroupMatrix: !args.plain,
+	unclamped: true,
 	maxWorkgroupInvocations: 1024,
 	maxWorkgroupStorage: 49152,
 	maxWorkgroupsPerDimension: 65535,

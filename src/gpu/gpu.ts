@@ -24,6 +24,8 @@ export interface Gpu {
 	readonly subgroups: boolean;
 	/** Multiplies 16 × 16 matrices of halves into f32 sums in a subgroup of 32 (`chromium-experimental-subgroup-matrix`). */
 	readonly subgroupMatrix: boolean;
+	/** Opened without bounds clamps, as `OpenOptions` said. */
+	readonly unclamped?: boolean;
 	/** Lanes of every subgroup where the adapter knows only one size; 0 otherwise. */
 	readonly subgroupSize: number;
 	readonly timestamps: boolean;
@@ -43,6 +45,8 @@ export interface OpenOptions {
 	readonly software?: boolean;
 	/** false: pretend that subgroups are missing. */
 	readonly subgroups?: boolean;
+	/** The provider clamps no accesses (`FAST_FLAGS` in Node): what only was seen to compile that way is chosen only then. */
+	readonly unclamped?: boolean;
 	readonly onError?: (message: string) => void;
 }
 
@@ -128,6 +132,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		adapter: facts,
 		f16: features.has('shader-f16'),
 		subgroups: features.has('subgroups'),
+		unclamped: options.unclamped === true,
 		subgroupMatrix: features.has('chromium-experimental-subgroup-matrix') && features.has('shader-f16') && multipliesHalves(info),
 		subgroupSize: features.has('subgroups') && info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : 0,
 		timestamps: features.has('timestamp-query'),

@@ -11,7 +11,7 @@ export const EXACT_TIMES = 'disable-dawn-features=timestamp_quantization';
 
 export function nodePlatform(flags: readonly string[] = FAST_FLAGS): Platform {
 	return {
-		openGpu: async () => openGpu(await dawn(flags)),
+		openGpu: async () => openGpu(await dawn(flags), { unclamped: flags.some((flag) => flag.includes('disable_robustness')) }),
 		openTuning: () => Promise.resolve(tuningFile(`node ${process.platform}`)),
 		openConditioner: ({ checkpoint }) => Promise.resolve(conditionerOf(checkpoint)),
 		// Node has no bundled addresses: the command line opens the file itself.

@@ -46,9 +46,10 @@ export function matrixTileFits(kind: AttentionKind, quads: number, tile: MatrixT
 
 /**
  * The shape for a head of `quads`, or nothing where another kernel has to do it: the forward pass, whose matrix kernel was wrong on an H100 for rows whose maximum
- * rises on the way (it begins new sums then); only measurements ask for it by its shape.
+ * rises on the way (it begins new sums then); only measurements ask for it by its shape. Devices that clamp accesses do without: that these kernels compile there
+ * has not been seen.
  */
 export function chooseMatrixTile(kind: AttentionKind, quads: number, target: Target): MatrixTile | undefined {
-	if (!target.subgroupMatrix || !target.f16 || kind === 'forward') return undefined;
+	if (!target.subgroupMatrix || !target.f16 || target.unclamped !== true || kind === 'forward') return undefined;
 	return SHAPES.find((tile) => matrixTileFits(kind, quads, tile, target));
 }

@@ -52,6 +52,8 @@ export interface Target {
 	readonly subgroupSize: number;
 	/** 16 × 16 matrices of halves in subgroups of 32. */
 	readonly subgroupMatrix: boolean;
+	/** The device clamps no accesses. */
+	readonly unclamped?: boolean;
 	readonly maxWorkgroupInvocations: number;
 	readonly maxWorkgroupStorage: number;
 	readonly maxWorkgroupsPerDimension: number;

@@ -23,6 +23,7 @@ export function targetOf(gpu: Gpu): Target {
 		subgroups: gpu.subgroups,
 		subgroupSize: gpu.subgroupSize,
 		subgroupMatrix: gpu.subgroupMatrix,
+		unclamped: gpu.unclamped === true,
 		maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
 		maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
 		maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
