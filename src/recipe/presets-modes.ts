@@ -2,7 +2,7 @@
  * Presets of the modes beside the two-pass difference method with its own settings: TrainTrain's shipped presets for full-size models, the reference runs for mini.
  *
  * Sources: spec §2.5 (every number of the shipped presets; their seeds of -1 stay -1), the mini model's results for ADDifT and the model's usual rates otherwise.
- * TrainTrain's presets name BASE among their blocks; it trains nothing outside of mode LoRA and is left out.
+ * TrainTrain's presets name BASE among their blocks; it trains nothing outside of mode LoRA and is left out; an imported LoRA preset trains the text encoder, the built-in one leaves it alone.
  */
 import { defaultPasses, passSettings } from './defaults';
 import { defaultOptimizer } from './optimizers';
@@ -132,7 +132,7 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 	];
 }
 
-const MINI: Readonly<Record<'quick' | 'lion' | 'vowels' | 'lora' | 'leco', Texts>> = {
+const MINI: Readonly<Record<'quick' | 'lion' | 'lora' | 'leco', Texts>> = {
 	quick: {
 		en: { title: 'Quick (AdamW)', reason: '30 steps at 5e-3 open the mouths of all test faces with little change elsewhere.' },
 		ja: { title: 'すばやく（AdamW）', reason: '5e-3で30ステップ。テストの顔すべてで口が開き、ほかはあまり変わりません。' }
@@ -140,18 +140,6 @@ const MINI: Readonly<Record<'quick' | 'lion' | 'vowels' | 'lora' | 'leco', Texts
 	lion: {
 		en: { title: 'Strong (Lion)', reason: '60 steps with Lion: the widest mouths, a little more change elsewhere.' },
 		ja: { title: '強め（Lion）', reason: 'Lionで60ステップ。口はいちばん大きく開き、ほかも少し変わります。' }
-	},
-	vowels: {
-		en: {
-			title: 'Small mouth shapes',
-			reason:
-				'From a smiling picture (front/smile.png) with the caption of a smile, late blocks and convolutions only, saved at 0.6: e stays e and smiling faces follow.'
-		},
-		ja: {
-			title: '小さな口の形',
-			reason:
-				'笑顔の画像（front/smile.png）と笑顔のキャプションから、出力側ブロックと畳み込みだけを学習し、0.6倍で保存します。「え」が崩れず、笑顔にも効きます。'
-		}
 	},
 	lora: {
 		en: { title: 'A character', reason: 'Rank 8 for a handful of pictures; 300 steps at the small model’s usual rate.' },
@@ -163,25 +151,12 @@ const MINI: Readonly<Record<'quick' | 'lion' | 'vowels' | 'lora' | 'leco', Texts
 	}
 };
 
-/** Overshooting turns e into a grin, so the file is weaker than what was trained; a smile in the caption holds against any other training text (docs/results.md, "Small shapes"). */
-function vowels(pass: PassSettings): Preset {
-	const numbers = { convRank: 4, convAlpha: 4, iterations: 60, batch: 2, learningRate: 5.5e-3, strength: 0.6, seed: 31 };
-	const blocks = pass.blocks.filter((id) => id.startsWith('OUT'));
-	const smile = '1girl, closed mouth, smile';
-	return {
-		...single('addift-vowels', 'mini', 'addift', MINI.vowels, { ...pass, ...numbers, blocks, timesteps: { min: 300, max: 900 } }),
-		addift: { timesteps: 'traintrain', multiplier: 0.25, ratio: 0.5 },
-		prompts: { original: smile, target: smile }
-	};
-}
-
 function mini(): Preset[] {
 	const pass = (mode: Mode): PassSettings => defaultPasses('mini', mode).difference;
 	const lion = { ...pass('addift'), optimizer: defaultOptimizer('lion'), learningRate: 1e-3, iterations: 60 };
 	return [
 		single('addift', 'mini', 'addift', MINI.quick, pass('addift')),
 		single('addift-lion', 'mini', 'addift', MINI.lion, lion),
-		vowels(pass('addift')),
 		single('pairs', 'mini', 'multiAddift', MINI.quick, pass('multiAddift')),
 		single('lora', 'mini', 'lora', MINI.lora, pass('lora')),
 		single('leco', 'mini', 'leco', MINI.leco, pass('leco'))

@@ -1,6 +1,6 @@
 /**
  * Ready-made settings. A preset knows its model family (the mini model's rates would wreck a full-size model and the other way round)
- * and changes only what a run does: name, model and pictures stay the user's, and prompts where a preset does not depend on them.
+ * and changes only what a run does: name, model, pictures and prompts stay the user's.
  *
  * Sources: mini: the settings of the bundled model's reference runs `difference-adamw`, `difference-lion`, `difference-conv` (batch 2, cosine); our random numbers are not
  * PyTorch's, so their seeds 11 and 12 mean nothing here: ours are the ones of docs/results.md.
@@ -28,9 +28,6 @@ export interface Preset {
 	readonly saveEvery: number;
 	/** Original and target change places. */
 	readonly swap?: boolean;
-	/** ADDifT's own settings and the texts of both pictures, where the preset depends on them. */
-	readonly addift?: Recipe['addift'];
-	readonly prompts?: Recipe['prompts'];
 }
 
 const miniCommon = { batch: 2, minSnrGamma: 0 };
@@ -184,8 +181,8 @@ export function findPreset(id: string): Preset | undefined {
 export function applyPreset(recipe: Recipe, preset: Preset): Recipe {
 	const base =
 		recipe.model.family === preset.family ? recipe : { ...defaultRecipe(preset.family), name: recipe.name, images: recipe.images, prompts: recipe.prompts };
-	const { mode, swap = false, addift = base.addift, prompts = base.prompts } = preset;
-	return structuredClone({ ...base, mode, swap, addift, prompts, passes: { ...preset.passes }, saving: { ...base.saving, everySteps: preset.saveEvery } });
+	const { mode, swap = false } = preset;
+	return structuredClone({ ...base, mode, swap, passes: { ...preset.passes }, saving: { ...base.saving, everySteps: preset.saveEvery } });
 }
 
 /** The preset whose passes the recipe has, unchanged. */
