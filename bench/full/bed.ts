@@ -34,7 +34,7 @@ export interface BedOptions {
 }
 
 export async function openBed({ model, random, storage, base, checked }: BedOptions): Promise<Bed> {
-	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
+	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]), { unclamped: !checked });
 	const live = countBuffers(gpu.device);
 	const weights = new WeightStore(gpu, storage, base);
 	const started = performance.now();
