@@ -59,9 +59,11 @@ describe('Japanese', () => {
 			'app/queue/queue.svelte.ts'
 		];
 		const texts = (await Promise.all(files.map(source))).join('\n');
-		const codes = [...texts.matchAll(/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training|shelf|helper|pairing|wire|request)\.[a-zA-Z]+)'/g)].map(
-			([, code]) => code ?? ''
-		);
+		const codes = [
+			...texts.matchAll(
+				/'((?:plot|resume|snapshot|queue|pair|model|gpu|run|sample|lora|trainer|protocol|training|shelf|helper|pairing|wire|request)\.[a-zA-Z]+)'/g
+			)
+		].map(([, code]) => code ?? '');
 		expect(codes.length).toBeGreaterThan(20);
 		expect([...new Set(codes)].filter((code) => !(code in problemsJa))).toEqual([]);
 	});
