@@ -26,7 +26,7 @@ const english = new Map(texts({ ...en, library: libraryEn, merge: mergeEn, plot:
 const japanese = new Map(texts({ ...ja, library: libraryJa, merge: mergeJa, plot: plotJa }, ''));
 /** Names and words that are the same in both languages. */
 const SHARED =
-	/^(shell\.name|merge\.(precisions|methods\.svd)|plot\.kinds\.lora$|recipe\.(optimizers|losses|samplers)\.|recipe\.fields\.(beta[12]|minSnrGamma)\.label|train\.model\.(families\.|vPrediction)|train\.start\.kinds\.factors|train\.pair\.size|train\.start\.stepsValue|run\.step$|run\.memory$|shell\.runChip$|settings\.languages\.|recipe\.preview\.cfg|recipe\.blockOf)/;
+	/^(shell\.name|merge\.(precisions|methods\.svd)|plot\.kinds\.lora$|recipe\.(optimizers|losses|samplers)\.|recipe\.fields\.(beta[12]|minSnrGamma)\.label|train\.model\.(families\.|vPrediction)|train\.start\.kinds\.factors|train\.pair\.size|train\.start\.stepsValue|run\.step$|run\.memory$|shell\.runChip$|settings\.languages\.|recipe\.preview\.cfg|recipe\.blockOf|tuning\.[tg]flops)/;
 
 describe('both languages', () => {
 	test('say something everywhere', () => {

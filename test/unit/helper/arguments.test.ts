@@ -48,7 +48,7 @@ describe('arguments', () => {
 		});
 		expect(() => parse('recipe bake p.json')).toThrow(/check, import, export, link/);
 		expect(parse('inspect f.safetensors')).toEqual({ name: 'inspect', file: 'f.safetensors', json: false });
-		expect(parse('bench --json')).toEqual({ name: 'bench', json: true, f32: false });
+		expect(parse('bench --json')).toEqual({ name: 'bench', json: true, f32: false, tune: false });
 		expect(parse('sample --out a.png')).toMatchObject({ loras: [], seed: 0, steps: 30, sampler: 'ddim', cfg: 5, prompt: '', negative: '' });
 		expect(
 			parse(
