@@ -62,6 +62,9 @@ export class GpuError extends Error {
 }
 
 const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+/** What brings these along, or is nothing without them. */
+const NEEDS_HALVES = new Set(['shader-f16', 'chromium-experimental-subgroup-matrix']);
+const NEEDS_SUBGROUPS = new Set(['subgroups', 'chromium-experimental-subgroup-matrix']);
 
 /** What Dawn adds to `GPUAdapterInfo` for the matrix extension; not in the standard's types. */
 interface MatrixConfig {
@@ -104,7 +107,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		software: options.software ?? SOFTWARE.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`)
 	};
 	const wanted = WANTED_FEATURES.filter(
-		(name) => !(name === 'shader-f16' && options.f16 === false) && !(name === 'subgroups' && options.subgroups === false) && adapter.features.has(name)
+		(name) => !(options.f16 === false && NEEDS_HALVES.has(name)) && !(options.subgroups === false && NEEDS_SUBGROUPS.has(name)) && adapter.features.has(name)
 	);
 	const requiredLimits: Record<string, number> = {};
 	for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
