@@ -105,9 +105,9 @@ export const recipe: (typeof en)['recipe'] = {
 	},
 	samplers: { ddim: 'DDIM', euler_a: 'Euler a', dpmpp_2m: 'DPM++ 2M Karras' },
 	saving: {
-		every: '途中保存の間隔',
+		every: '途中のLoRAの間隔',
 		everyHint: '2段階目の途中のファイルを残します。0なら最後だけ。',
-		snapshots: '途中保存の間隔',
+		snapshots: '再開用の保存の間隔',
 		snapshotsHint: '中断しても続きから再開できるよう、このステップ数ごと（と1分ごと）に保存します。0 なら、画面を隠したときと一時停止のときだけ。',
 		precision: 'ファイルの精度',
 		precisions: { f16: '16 ビット', f32: '32 ビット' },
