@@ -39,13 +39,13 @@ const STAGES = [
 	},
 	{ name: 'unused', commands: [tool('knip/bin/knip.js')], minutes: 3, quiet: true },
 	vitest('unit', 12),
-	vitest('gpu', 20),
+	vitest('gpu', 25),
 	{
 		name: 'build',
 		commands: [tool('vite/bin/vite.js', 'build', '--logLevel', 'warn'), tool('vite/bin/vite.js', 'build', '--logLevel', 'warn', '--ssr', 'src/helper/cli.ts')],
 		minutes: 4
 	},
-	vitest('e2e', 15, 'build')
+	vitest('e2e', 20, 'build')
 ];
 
 /** @param {string[]} command @param {number} minutes @param {boolean} quiet @returns {Promise<{ ok: boolean, output: string }>} */
