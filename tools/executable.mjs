@@ -22,7 +22,7 @@ const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 const ONLY = /** @type {Record<string, (path: string) => boolean>} */ ({
 	webgpu: (path) => !path.startsWith('dist/') || path.startsWith(`dist/${process.platform}-${process.platform === 'darwin' ? 'universal' : process.arch}/`),
 	'onnxruntime-web': (path) =>
-		['package.json', 'LICENSE', 'dist/ort.wasm.bundle.min.mjs', 'dist/ort-wasm-simd-threaded.mjs', 'dist/ort-wasm-simd-threaded.wasm'].includes(path)
+		['package.json', 'LICENSE', 'dist/ort.node.min.mjs', 'dist/ort-wasm-simd-threaded.mjs', 'dist/ort-wasm-simd-threaded.wasm'].includes(path)
 });
 /** Names of files nobody needs to run anything. */
 const SPARE = /\.(map|d\.[cm]?ts|ts|md)$|(^|\/)(test|tests|docs|example|examples|build)\//i;

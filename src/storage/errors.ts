@@ -30,7 +30,9 @@ export function asStorageError(error: unknown, where: string, needed = 0): Stora
 	const name = nameOf(error);
 	const code = codeOf(error);
 	const megabytes = Math.max(1, Math.round(needed / 2 ** 20));
-	if (name === 'QuotaExceededError' || code === 'ENOSPC' || code === 'EDQUOT')
+	// Some failures of a full disk come without the name that they should have.
+	const full = error instanceof Error && /quota|no space|disk (is )?full/i.test(error.message);
+	if (full || name === 'QuotaExceededError' || code === 'ENOSPC' || code === 'EDQUOT')
 		return new StorageError(
 			'storage.quota',
 			where,

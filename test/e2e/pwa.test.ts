@@ -2,6 +2,7 @@
  * The installed page: what a browser asks of an installable app is there, the first visit stores everything, and afterwards the page opens
  * with the network cut and the server gone, with the mini model and the samples, never having asked another origin for anything.
  */
+import { readdirSync } from 'node:fs';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { offlineReady, openBrowser, watch, type Watch } from '../support/browser';
@@ -48,7 +49,8 @@ describe('the page as an app', () => {
 		const stored = await page.evaluate(async () => (await (await caches.open('utsushi-files')).keys()).map((request) => new URL(request.url).pathname));
 		expect(stored).toContain('/index.html');
 		expect(stored).toContain(`/${MODEL.path}`);
-		expect(stored.filter((path) => path.startsWith('/samples/')).length).toBe(18);
+		const samples = readdirSync('public/samples', { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+		expect(stored.filter((path) => path.startsWith('/samples/')).length).toBe(samples.length);
 		expect(stored.filter((path) => path.endsWith('.wasm')).length).toBe(1);
 	});
 
