@@ -13,6 +13,7 @@ import { helpText } from './help';
 import { InputError } from './inputError';
 import { installationAt } from './installation';
 import { problemLine, type Streams } from './output';
+import { pair } from './pair';
 
 async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 	tellCores(availableParallelism());
@@ -26,7 +27,7 @@ async function dispatch(command: Command, context: Context): Promise<ExitCode> {
 		case 'serve':
 			return (await import('./serve')).serve(command, context);
 		case 'pair':
-			return (await import('./pair')).pair(command, context);
+			return pair(command, context);
 		case 'train':
 			return (await import('./train')).train(command, context);
 		case 'sample':
