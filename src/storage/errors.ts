@@ -61,3 +61,15 @@ export function asStorageError(error: unknown, where: string, needed = 0): Stora
 	const detail = error instanceof Error ? error.message : String(error);
 	return new StorageError('storage.failed', where, `“${where}” could not be kept: ${detail}`, { detail }, cause);
 }
+
+/**
+ * The same for a write in a browser. A full disk sometimes comes as an error without a telling name or message, so a failure that nobody recognised is
+ * measured against the room that the browser says is left.
+ */
+export async function asWriteError(error: unknown, where: string, needed: number): Promise<StorageError> {
+	const problem = asStorageError(error, where, needed);
+	if (problem.code !== 'storage.failed') return problem;
+	const room: StorageEstimate = await navigator.storage.estimate().catch(() => ({}));
+	if ((room.usage ?? 0) + needed <= (room.quota ?? Infinity)) return problem;
+	return asStorageError(new DOMException(problem.message, 'QuotaExceededError'), where, needed);
+}

@@ -3,7 +3,7 @@
  * elsewhere; IndexedDB blobs where neither exists (Safari before 26 on the main thread, private windows of Firefox).
  */
 import type { Database } from './database';
-import { asStorageError } from './errors';
+import { asStorageError, asWriteError } from './errors';
 
 export interface FileStore {
 	readonly kind: 'opfs' | 'database';
@@ -75,7 +75,7 @@ async function openOpfs(): Promise<FileStore | null> {
 				await writeInto(await folder.getFileHandle(key, { create: true }), bytes);
 			} catch (error) {
 				await remove(key).catch(() => undefined);
-				throw asStorageError(error, key, bytes.byteLength);
+				throw await asWriteError(error, key, bytes.byteLength);
 			}
 		},
 		async read(key) {
@@ -95,7 +95,7 @@ export function databaseFiles(database: Database): FileStore {
 			try {
 				await database.put('blobs', new Blob([bytes]), key);
 			} catch (error) {
-				throw asStorageError(error, key, bytes.byteLength);
+				throw await asWriteError(error, key, bytes.byteLength);
 			}
 		},
 		async read(key) {

@@ -3,7 +3,7 @@
  * its entry, so an entry never points at nothing; what was half written is removed.
  */
 import { openDatabase, type Database } from './database';
-import { asStorageError, StorageError } from './errors';
+import { asStorageError, asWriteError, StorageError } from './errors';
 import { openFiles } from './files';
 import { complete, fresh, type LibraryChange, type LibraryDraft, type LibraryEntry } from './library-entry';
 
@@ -64,7 +64,7 @@ export async function openLibrary(opened?: Database): Promise<Library> {
 				await database.add('library', made);
 			} catch (error) {
 				await files.write.remove(made.id).catch(() => undefined);
-				const problem = asStorageError(error, draft.name, bytes.byteLength);
+				const problem = await asWriteError(error, draft.name, bytes.byteLength);
 				// The store knows the file by its id; people know it by its name.
 				throw problem.where === made.id ? asStorageError(problem.cause, draft.name, bytes.byteLength) : problem;
 			}

@@ -5,7 +5,7 @@
  * Rule: at most so many bytes; when they are exceeded, the cells that were looked at longest ago go first.
  */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import { asStorageError } from './errors';
+import { asStorageError, asWriteError } from './errors';
 
 const NAME = 'utsushi-plots';
 const VERSION = 1;
@@ -102,7 +102,7 @@ export async function openPlots(name = NAME, limit = CELL_BYTES): Promise<PlotSt
 				await database.put('cells', { key, png, bytes: png.size, used: Date.now() });
 				total += png.size - (old?.bytes ?? 0);
 			} catch (error) {
-				throw asStorageError(error, 'plots', png.size);
+				throw await asWriteError(error, 'plots', png.size);
 			}
 		},
 		readPlot: () => database.get('plots', 'last'),

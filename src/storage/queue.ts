@@ -5,7 +5,7 @@
  * Rule: one tab at a time owns the queue (`navigator.locks`); another one that opens it is told so. Nothing is merged, so nothing gets lost in merging.
  */
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import { asStorageError } from './errors';
+import { asStorageError, asWriteError } from './errors';
 import type { ContentStore } from './queue-content';
 
 const NAME = 'utsushi-queue';
@@ -39,7 +39,7 @@ function contentOf(database: IDBPDatabase<Schema>): ContentStore {
 			try {
 				await database.put('content', bytes, key);
 			} catch (error) {
-				throw asStorageError(error, 'queue', bytes.length);
+				throw await asWriteError(error, 'queue', bytes.length);
 			}
 		},
 		get: (key) => database.get('content', key),

@@ -201,11 +201,15 @@ describe('a run', () => {
 		const { page, context } = await app.visit({ story: 'training' });
 		await start(page);
 		const asked = page.waitForEvent('dialog');
-		const closing = page.close({ runBeforeUnload: true });
+		const leaving = page.goto('about:blank').catch((error: unknown) => String(error));
 		const dialog = await asked;
 		expect(dialog.type()).toBe('beforeunload');
 		await dialog.dismiss();
-		await closing;
+		expect(await leaving).toContain('ERR_ABORTED');
+		await page
+			.getByRole('heading', { name: /^(Strength|Live preview)$/ })
+			.first()
+			.waitFor();
 		await context.close();
 	});
 });

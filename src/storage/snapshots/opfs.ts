@@ -2,7 +2,7 @@
  * Snapshots in the browser: a folder of the origin's private file system, through a synchronous handle in workers (written in place: no copy is made first, as a
  * writable stream would) and a writable stream elsewhere.
  */
-import { asStorageError } from '../errors';
+import { asStorageError, asWriteError } from '../errors';
 import type { Slots } from './snapshots';
 
 const FOLDER = 'snapshots';
@@ -59,7 +59,7 @@ export async function opfsSlots(): Promise<Slots> {
 				// What a handle offers depends on thread and browser, whatever the library types say.
 				await ('createSyncAccessHandle' in handle ? writeSync : writeStream)(handle, parts);
 			} catch (error) {
-				throw asStorageError(
+				throw await asWriteError(
 					error,
 					key,
 					parts.reduce((sum, { length }) => sum + length, 0)
