@@ -12,7 +12,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { fromPlanes } from '../src/diffusion/vae';
+import { fromPlanes } from '../src/diffusion/vae-network';
 import { unetModules } from '../src/diffusion/unet-layout';
 import { encodePng } from '../src/formats/png';
 import { openGpu } from '../src/gpu/gpu';

@@ -2,8 +2,9 @@
 import { openCheckpoint } from '../../src/diffusion/checkpoint';
 import type { Checkpoint } from '../../src/diffusion/checkpoint';
 import { openTextEncoder } from '../../src/diffusion/text';
-import { openVae, toPlanes } from '../../src/diffusion/vae';
-import type { Vae } from '../../src/diffusion/vae';
+import { openVae } from '../../src/diffusion/vae';
+import { toPlanes } from '../../src/diffusion/vae-network';
+import type { Vae } from '../../src/diffusion/vae-network';
 import { loadUnetWeights } from '../../src/diffusion/weights';
 import { fileSource } from '../../src/formats/node';
 import { decodePng } from '../../src/formats/png';

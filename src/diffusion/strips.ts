@@ -10,40 +10,10 @@ import { FormatError } from '../formats/error';
 import type { SafetensorsFile } from '../formats/safetensors';
 import { OnnxModel } from '../onnx/model';
 import { openSession, type OnnxSession, type OnnxTensor } from '../onnx/session';
-
-/** `[channels, height, width]` */
-export interface Plane {
-	readonly data: Float32Array;
-	readonly channels: number;
-	readonly height: number;
-	readonly width: number;
-}
-
-/** A group norm in front of a convolution: key of its weight and bias, and whether SiLU follows. */
-export interface NormBefore {
-	readonly path: string;
-	readonly groups: number;
-	readonly silu: boolean;
-}
-
-export interface ConvOptions {
-	readonly norm?: NormBefore | undefined;
-	/** down: stride 2 with zeros on the right and at the bottom only; up: the picture is doubled (nearest) before. */
-	readonly resample?: 'down' | 'up' | undefined;
-	/** Added to the result; of its channels, or with the key of a 1×1 convolution that makes them. Written over where that is possible. */
-	readonly residual?: { readonly plane: Plane; readonly shortcut?: string | undefined } | undefined;
-}
-
-/** What a network is written with: to compute it, or to know beforehand what it takes. */
-export interface Layers {
-	/** A 1×1 or 3×3 convolution (by its weight), with what comes before and after it. */
-	conv(x: Plane, path: string, options?: ConvOptions): Promise<Plane>;
-	/** x + proj_out(v·softmax(qᵀk/√C)ᵀ) over all pixels, with q, k, v = 1×1 convolutions of norm(x), in place. */
-	attention(x: Plane, path: string, groups: number): Promise<Plane>;
-}
+import { VAE_EPSILON, type ConvOptions, type Layers, type NormBefore, type Plane } from './vae-network';
 
 /** Counts multiplications; planes have no data. */
-export class WorkCounter implements Layers {
+export class WorkCounter implements Layers<Plane> {
 	total = 0;
 
 	constructor(
@@ -51,7 +21,7 @@ export class WorkCounter implements Layers {
 		private readonly prefix: string
 	) {}
 
-	conv(x: Plane, path: string, { resample }: ConvOptions = {}): Promise<Plane> {
+	conv(x: Plane, path: string, { resample }: ConvOptions<Plane> = {}): Promise<Plane> {
 		const [channels = 0, inputs = 0, kernel = 1] = this.file.tensors.get(`${this.prefix}${path}.weight`)?.shape ?? [];
 		const scale = resample === 'down' ? 0.5 : resample === 'up' ? 2 : 1;
 		const out = { data: x.data, channels, height: x.height * scale, width: x.width * scale };
@@ -82,11 +52,10 @@ export interface StripLimits {
 }
 
 const LIMITS: StripLimits = { strip: 24 * 2 ** 20, scores: 48 * 2 ** 20 };
-const EPSILON = 1e-6;
 /** Networks up to this size in the file keep their weights between calls. */
 const KEEP_BELOW = 64 * 2 ** 20;
 
-export class StripNetwork implements Layers {
+export class StripNetwork implements Layers<Plane> {
 	readonly #sessions = new Map<string, Promise<OnnxSession>>();
 	readonly #kept = new Map<string, OnnxTensor>();
 	readonly #keep: boolean;
@@ -105,7 +74,7 @@ export class StripNetwork implements Layers {
 	/** Called after every strip with the multiplications it took; may throw to stop. */
 	onWork: (multiplications: number) => void = () => undefined;
 
-	async conv(x: Plane, path: string, options: ConvOptions = {}): Promise<Plane> {
+	async conv(x: Plane, path: string, options: ConvOptions<Plane> = {}): Promise<Plane> {
 		const { norm, resample, residual } = options;
 		const [weight, bias] = [await this.#weight(`${path}.weight`), await this.#weight(`${path}.bias`)];
 		const [channels = 0, , kernel = 1] = weight.dims;
@@ -189,7 +158,7 @@ export class StripNetwork implements Layers {
 		for (let group = 0; group < groups; group++) {
 			const { mean, variance } = moments(x.data.subarray(group * size, (group + 1) * size));
 			for (let c = group * per; c < (group + 1) * per; c++) {
-				const scale = Number(gamma[c]) / Math.sqrt(variance + EPSILON);
+				const scale = Number(gamma[c]) / Math.sqrt(variance + VAE_EPSILON);
 				factor[c] = scale;
 				summand[c] = Number(beta[c]) - mean * scale;
 			}

@@ -27,9 +27,12 @@ export function familyOf(op: Op): Family {
 		case 'groupNormGrad':
 		case 'layerNorm':
 		case 'layerNormGrad':
+		case 'moments':
+		case 'window':
 			return 'norm';
 		case 'attention':
 		case 'attentionGrad':
+		case 'softmax':
 			return 'attention';
 		case 'gaussian':
 		case 'noised':
@@ -57,6 +60,7 @@ export function flopsOf(op: Op): number {
 			return 10 * scores(op.q, op.k);
 		case 'groupNorm':
 		case 'layerNorm':
+		case 'moments':
 			return NORM * elementsOf(op.x.shape);
 		case 'groupNormGrad':
 		case 'layerNormGrad':
@@ -75,7 +79,12 @@ export function flopsOf(op: Op): number {
 		case 'slice':
 		case 'upsample2x':
 		case 'cast':
+		case 'patches':
 			return 0;
+		case 'window':
+			return op.moments ? NORM * elementsOf(op.out.shape) : 0;
+		case 'softmax':
+			return GELU * elementsOf(op.out.shape);
 		case 'loss':
 		case 'lossGrad':
 			return 3 * elementsOf(op.pred.shape);

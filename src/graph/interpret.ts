@@ -7,6 +7,7 @@ import * as diffusion from './interpret/diffusion';
 import { gemm } from './interpret/gemm';
 import * as norm from './interpret/norm';
 import * as pointwise from './interpret/pointwise';
+import * as strips from './interpret/strips';
 import { Tensors } from './interpret/tensors';
 import type { Graph, Op, OpType, Value } from './ir';
 import { writesOf } from './operands';
@@ -17,7 +18,7 @@ export type Feeds = ReadonlyMap<Value | string, ArrayLike<number>>;
 
 type Runners = { readonly [T in OpType]: (op: Extract<Op, { type: T }>, tensors: Tensors) => void };
 
-const RUNNERS: Runners = { gemm, ...norm, ...attention, ...pointwise, ...diffusion };
+const RUNNERS: Runners = { gemm, ...norm, ...attention, ...pointwise, ...diffusion, ...strips };
 
 function runOp<T extends OpType>(op: Extract<Op, { type: T }>, tensors: Tensors): void {
 	const run = RUNNERS[op.type];

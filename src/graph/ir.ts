@@ -332,6 +332,57 @@ export interface LossGradOp {
 	readonly out: Value;
 }
 
+/**
+ * Mean and sum of squared differences per group of channels over rows of a picture that is kept in strips, continued from the strips before: `[groups, 4]` f32 = (mean, Σ(x − mean)², count, 0).
+ * x `[1, R, W, C]`; `skip` rows at its top and bottom do not count.
+ */
+export interface MomentsOp {
+	readonly type: 'moments';
+	readonly x: Value;
+	readonly skip: readonly [number, number];
+	readonly groups: number;
+	readonly before?: Value;
+	readonly out: Value;
+}
+
+/** Rows `[from, from + rows)` of a part go to rows `[to, to + rows)` of the window. */
+export interface RowSpan {
+	readonly from: number;
+	readonly to: number;
+	readonly rows: number;
+}
+
+/**
+ * Rows gathered from strips, out `[1, R, W, C]`: span i takes rows of part i, rows that no span covers are 0 (what a convolution sees beyond a picture's edge).
+ * With `moments` (then also gamma and beta) they are normalised like `groupNorm`, then SiLU when asked.
+ */
+export interface WindowOp {
+	readonly type: 'window';
+	readonly parts: readonly Value[];
+	readonly spans: readonly RowSpan[];
+	readonly moments?: Value;
+	readonly gamma?: Value;
+	readonly beta?: Value;
+	readonly eps: number;
+	readonly silu: boolean;
+	readonly out: Value;
+}
+
+/** What a 3×3 convolution of stride 2 with zeros only on the right sees: x `[1, 2R + 1, W, C]` → `[1, R, W/2, 9·C]`, columns (ky, kx, c). */
+export interface PatchesOp {
+	readonly type: 'patches';
+	readonly x: Value;
+	readonly out: Value;
+}
+
+/** Along the last axis over its first `valid` numbers; the others become 0. */
+export interface SoftmaxOp {
+	readonly type: 'softmax';
+	readonly x: Value;
+	readonly valid: number;
+	readonly out: Value;
+}
+
 /** Changes only the storage type. */
 export interface CastOp {
 	readonly type: 'cast';
@@ -366,6 +417,10 @@ export type Op =
 	| NoisedOp
 	| LossOp
 	| LossGradOp
+	| MomentsOp
+	| WindowOp
+	| PatchesOp
+	| SoftmaxOp
 	| CastOp;
 
 export type OpType = Op['type'];

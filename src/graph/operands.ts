@@ -36,6 +36,7 @@ function findReads(op: Op): Value[] {
 		return [...op.terms.flatMap((term) => [term.a, term.b]), op.bias, op.rowBias, op.residual].filter((value) => value !== undefined);
 	}
 	if (op.type === 'concat') return [...op.parts];
+	if (op.type === 'window') return [...op.parts, op.moments, op.gamma, op.beta].filter((value) => value !== undefined);
 	return Object.entries(op).flatMap(([field, value]) => (isValue(value) && !isWritten(op, field) ? [value] : []));
 }
 
@@ -58,7 +59,7 @@ export function mapValues<T extends Op>(op: T, rename: (value: Value) => Value):
 	const entries = Object.entries(op).map(([field, content]): [string, unknown] => {
 		if (isValue(content)) return [field, rename(content)];
 		if (op.type === 'gemm' && field === 'terms') return [field, op.terms.map((term) => ({ ...term, a: rename(term.a), b: rename(term.b) }))];
-		if (op.type === 'concat' && field === 'parts') return [field, op.parts.map(rename)];
+		if ((op.type === 'concat' || op.type === 'window') && field === 'parts') return [field, op.parts.map(rename)];
 		return [field, content];
 	});
 	return Object.fromEntries(entries) as unknown as T;

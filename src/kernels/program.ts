@@ -45,8 +45,11 @@ export interface Program {
 	readonly summary: ProgramSummary;
 	/** Sets an input for all later runs. */
 	write(value: Value, data: Float32Array | Uint32Array): void;
-	/** Encodes and submits one run; scalars that are not named keep their last value (1 at first). Waits only while three submits are unfinished. */
-	run(scalars?: Readonly<Record<string, number>>): Promise<void>;
+	/**
+	 * Encodes and submits one run; scalars that are not named keep their last value (1 at first). Waits only while three submits are unfinished.
+	 * `onSlice` is called before each submit with the share of the work submitted so far; what it throws ends the run there.
+	 */
+	run(scalars?: Readonly<Record<string, number>>, onSlice?: (fraction: number) => void): Promise<void>;
 	/** Resolves when all runs are done. */
 	idle(): Promise<void>;
 	/** Contents after the last run, of an output, input or gradient. */
@@ -169,6 +172,7 @@ interface HistoryRing {
 class CompiledProgram implements Program {
 	readonly #submitter: Submitter;
 	readonly #costs: number[];
+	readonly #total: number;
 	readonly #scalars = new Float32Array(SCALAR_BYTES / 4).fill(1);
 	#ends: number[] = [];
 	#slicedAt = 0;
@@ -191,6 +195,7 @@ class CompiledProgram implements Program {
 		this.#submitter = new Submitter(gpu);
 		const rates = ratesOf(gpu);
 		this.#costs = ready.map((item) => ('step' in item ? estimateMs(rates, item.step.flops, item.step.bytes) : estimateMs(rates, 0, 2 * item.bytes)));
+		this.#total = this.#costs.reduce((sum, cost) => sum + cost, 0);
 	}
 
 	write(value: Value, data: Float32Array | Uint32Array): void {
@@ -201,22 +206,24 @@ class CompiledProgram implements Program {
 		this.gpu.device.queue.writeBuffer(home.buffer, home.offset, data.buffer, data.byteOffset, data.byteLength);
 	}
 
-	async run(scalars: Readonly<Record<string, number>> = {}): Promise<void> {
+	async run(scalars: Readonly<Record<string, number>> = {}, onSlice?: (fraction: number) => void): Promise<void> {
 		this.#writeScalars(scalars);
 		const { correction } = this.#submitter;
 		if (this.#ends.length === 0 || Math.max(correction / this.#slicedAt, this.#slicedAt / correction) > 1.3) {
 			this.#ends = slices(this.#costs, SLICE_MS / correction);
 			this.#slicedAt = correction;
 		}
-		let start = 0;
+		let [start, done] = [0, 0];
 		for (const end of this.#ends) {
 			if (this.#submitter.full) await this.#submitter.room();
+			onSlice?.(done / this.#total);
 			const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
 			this.#encode(encoder, start, end);
 			if (end === this.ready.length) this.#recordHistory(encoder);
 			let cost = 0;
 			for (let i = start; i < end; i++) cost += this.#costs[i] ?? 0;
 			this.#submitter.submit(encoder.finish(), cost);
+			done += cost;
 			start = end;
 		}
 		this.#runs++;

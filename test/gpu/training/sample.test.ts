@@ -2,7 +2,8 @@
 import { expect, it } from 'vitest';
 import { openCheckpoint } from '../../../src/diffusion/checkpoint';
 import { unetModules } from '../../../src/diffusion/unet-layout';
-import { fromPlanes, openVae } from '../../../src/diffusion/vae';
+import { openVae } from '../../../src/diffusion/vae';
+import { fromPlanes } from '../../../src/diffusion/vae-network';
 import { loadUnetWeights } from '../../../src/diffusion/weights';
 import { fileSource } from '../../../src/formats/node';
 import { decodePng } from '../../../src/formats/png';

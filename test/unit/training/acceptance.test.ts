@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Classifier } from '../../../bench/acceptance/classifier';
 import { effect, mouthMask, psnr } from '../../../bench/acceptance/score';
-import { toPlanes } from '../../../src/diffusion/vae';
+import { toPlanes } from '../../../src/diffusion/vae-network';
 import { fileSource } from '../../../src/formats/node';
 import { decodePng } from '../../../src/formats/png';
 
