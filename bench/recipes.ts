@@ -1,77 +1,75 @@
 /**
- * Trains recipes of the mini model one after the other in one process and writes their LoRAs: for sweeps, where starting and loading would take longer than training.
+ * Trains recipes one after the other in one process and writes their LoRAs: for sweeps, where starting and loading would take longer than training.
  *
  *   npx vite build --ssr bench/recipes.ts --outDir dist/bench
- *   node dist/bench/recipes.js --out DIR [--fast] [--plain] [--until SECONDS] RECIPE.json…
+ *   node dist/bench/recipes.js [--out DIR] [--steps N] [--fast] [--plain] [--until SECONDS] RECIPE.json…
  *
- * Modes difference, addift and leco; pictures are bundled ones or have a path relative to their recipe. --plain: no subgroups and no subgroup matrices. One JSON line a run; a run that fails is a line with
- * `error`. Start it in the project's folder.
+ * Every mode, read as `utsushi train` reads them (paths are relative to the recipe), but with the bundled mini model. --steps: iterations of every pass instead of the recipe's, for a
+ * trial. --plain: no subgroups and no subgroup matrices. --until: begins no further run after so many seconds. One JSON line a run; a run that fails is a line with `error`.
+ * Start it in the project's folder.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openTextEncoder } from '../src/diffusion/text';
-import { decodePng } from '../src/formats/png';
+import { openCheckpoint } from '../src/diffusion/checkpoint';
+import { loadUnetWeights } from '../src/diffusion/weights';
+import { fileSource } from '../src/formats/node';
 import { openGpu } from '../src/gpu/gpu';
 import { dawn, FAST_FLAGS } from '../src/gpu/node';
-import type { ImageRef, Recipe } from '../src/recipe/recipe';
-import { parseRecipe } from '../src/recipe/schema';
+import { installationAt } from '../src/helper/installation';
+import { loadRecipe } from '../src/helper/recipeFile';
+import { conditionerOf } from '../src/jobs/conditioner';
+import { checkInputs, encodeInputs } from '../src/jobs/inputs';
+import { WeightStore } from '../src/kernels/weights';
 import { TrainingControl } from '../src/training/events';
 import type { TrainingEvent } from '../src/training/events';
-import type { Conditioning } from '../src/training/sample';
 import { trainRecipe } from '../src/training/train';
-import type { TrainingInputs } from '../src/training/train';
-import { Lab } from './acceptance/lab';
 
 const { values: args, positionals } = parseArgs({
 	allowPositionals: true,
 	options: {
 		out: { type: 'string', default: '.' },
+		steps: { type: 'string' },
 		fast: { type: 'boolean', default: false },
 		plain: { type: 'boolean', default: false },
 		until: { type: 'string', default: '1e9' }
 	}
 });
 
+const installation = installationAt(process.cwd());
 const gpu = await openGpu(await dawn(args.fast ? FAST_FLAGS : undefined), args.plain ? { subgroups: false } : {});
-const lab = await Lab.open(gpu, 'f16');
-const encoder = openTextEncoder(lab.checkpoint);
-const texts = new Map<string, Conditioning>();
-const latents = new Map<string, Float32Array>();
+const checkpoint = await openCheckpoint(await fileSource(installation.bundled('models/mini.safetensors')));
+const conditioner = conditionerOf(checkpoint);
+/** Weights in halves and in floats, each loaded when the first recipe asks for it. */
+const stores = new Map<string, WeightStore>();
 
-async function text(prompt: string): Promise<Conditioning> {
-	const known = texts.get(prompt) ?? { context: await encoder.encode([prompt]) };
-	texts.set(prompt, known);
-	return known;
-}
-
-async function latent(ref: ImageRef, folder: string): Promise<Float32Array> {
-	const path = ref.bundled === undefined ? join(folder, ref.path ?? ref.name) : `public/samples/${ref.bundled}`;
-	const known = latents.get(path) ?? (await lab.vae.latent(decodePng(new Uint8Array(readFileSync(path)))));
-	latents.set(path, known);
-	return known;
-}
-
-async function inputsOf({ mode, images, prompts, leco }: Recipe, folder: string): Promise<TrainingInputs> {
-	if (mode === 'leco') return { kind: 'words', height: 16, width: 16, conditioning: { original: await text(leco.original), target: await text(leco.target) } };
-	const pair = { original: await latent(images.original, folder), target: await latent(images.target, folder) };
-	const conditioning = { original: await text(prompts.original), target: await text(prompts.target) };
-	return { kind: 'pairs', buckets: [{ height: 16, width: 16, pairs: [pair] }], conditioning };
+async function weightsOf(storage: 'f16' | 'f32'): Promise<WeightStore> {
+	const known = stores.get(storage);
+	if (known) return known;
+	const store = new WeightStore(gpu, storage);
+	await loadUnetWeights(checkpoint, store);
+	stores.set(storage, store);
+	return store;
 }
 
 async function train(file: string): Promise<Record<string, unknown>> {
-	const parsed = parseRecipe(JSON.parse(readFileSync(file, 'utf8')));
-	if (!parsed.ok) throw new Error(parsed.problems.map(({ message }) => message).join(' '));
-	const { recipe } = parsed;
+	const input = await loadRecipe(file, installation);
+	const { recipe } = input;
+	if (recipe.model.bundled !== 'mini') throw new Error('Only recipes for the bundled mini model are trained here.');
+	for (const pass of Object.values(recipe.passes)) if (args.steps !== undefined) pass.iterations = Number(args.steps);
+	const errors = checkInputs(input, checkpoint.config).filter(({ level }) => level === 'error');
+	if (errors.length > 0) throw new Error(errors.map(({ message }) => message).join(' '));
 	let last: TrainingEvent | undefined;
+	let began = performance.now();
 	const emit = (event: TrainingEvent): void => {
+		if (event.type === 'state' && event.state === 'training') began = performance.now();
 		if (event.type === 'progress') last = event;
 		if (event.type === 'file' && event.role === 'result') writeFileSync(join(args.out, `${basename(file, '.json')}.safetensors`), new Uint8Array(event.bytes));
 	};
-	const inputs = await inputsOf(recipe, dirname(file));
-	const { config } = lab.checkpoint;
-	await trainRecipe({ gpu, weights: lab.weights, config, recipe, inputs, control: new TrainingControl(), emit, version: 'recipes' });
-	return { name: recipe.name, loss: last?.type === 'progress' ? last.lossAverage : null };
+	const inputs = await encodeInputs(input, checkpoint.config, conditioner, () => undefined);
+	const weights = await weightsOf(recipe.storage);
+	await trainRecipe({ gpu, weights, config: checkpoint.config, recipe, inputs, control: new TrainingControl(), emit, version: installation.version });
+	return { name: recipe.name, loss: last?.type === 'progress' ? last.lossAverage : null, training: Math.round(performance.now() - began) / 1000 };
 }
 
 mkdirSync(args.out, { recursive: true });
@@ -81,6 +79,6 @@ for (const file of positionals) {
 	const row = await train(file).catch((error: unknown) => ({ error: String(error) }));
 	process.stdout.write(`${JSON.stringify({ file: basename(file), ...row, seconds: Math.round(performance.now() - began) / 1000 })}\n`);
 }
-await encoder.close();
+await conditioner.close();
 // Dawn keeps the process alive while its instance exists.
 process.exit(0);
