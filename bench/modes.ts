@@ -1,11 +1,12 @@
 /**
- * Steps a second of every training mode relative to the difference method with Lion: the mini model, rank 4 on 192 modules, one picture a step. One JSON line.
+ * Steps a second of every training mode and of every optimizer relative to the difference method with Lion (its second pass): the mini model, rank 4 on 192 modules, one picture a step. JSON lines.
  *
  *   npx vite build --ssr bench/modes.ts --outDir dist/bench
  *   node dist/bench/modes.js [--storage f16|f32] [--rounds 5] [--fast]
  *
- * All modes are measured in turns, group by group, so that what else the machine does meets all of them; the best group of each counts. `work` is what the step's
- * dispatches compute, in the same relation. Start it in the project's folder.
+ * All modes are measured in turns, group by group, so that what else the machine does meets all of them; medians count, on a software adapter of the processor time (`overhead/spent.ts`). `work` is what
+ * the step's dispatches compute, in the same relation. An optimizer's step is timed by itself, its gradients given, and put in the place of Lion's in the step of pass 2: nothing of it runs beside the
+ * step. Start it in the project's folder.
  */
 import { parseArgs } from 'node:util';
 import { openCheckpoint } from '../src/diffusion/checkpoint';
@@ -18,21 +19,28 @@ import { compile } from '../src/kernels/program';
 import type { Program } from '../src/kernels/program';
 import { WeightStore } from '../src/kernels/weights';
 import { defaultPasses, defaultRecipe } from '../src/recipe/defaults';
-import { defaultOptimizer } from '../src/recipe/optimizers';
+import { factorMemory } from '../src/kernels/optimizer-state';
+import { FactorStore } from '../src/kernels/factors';
+import { defaultOptimizer, OPTIMIZER_KINDS } from '../src/recipe/optimizers';
+import type { OptimizerSettings } from '../src/recipe/optimizers';
 import type { Recipe } from '../src/recipe/recipe';
 import { addiftObjective } from '../src/training/addift';
 import { denoisingObjective } from '../src/training/denoising';
 import { lecoObjective } from '../src/training/leco';
-import { freshNetwork } from '../src/training/network';
+import { median } from '../src/training/guard';
+import { factorEntries, freshNetwork } from '../src/training/network';
 import type { Objective } from '../src/training/objective';
 import { picturesObjective } from '../src/training/pictures';
 import { networkPlan } from '../src/training/run-kit';
+import { clockOf, spent } from './overhead/spent';
 
 const { values: args } = parseArgs({
 	options: { storage: { type: 'string', default: 'f16' }, rounds: { type: 'string', default: '5' }, fast: { type: 'boolean', default: false } }
 });
 /** Steps of a group, with the queue kept full inside. */
 const GROUP = 2;
+/** Steps of an optimizer in one take. */
+const RUNS = 8;
 const storage = args.storage === 'f32' ? 'f32' : 'f16';
 
 const gpu = await openGpu(await dawn(args.fast ? FAST_FLAGS : undefined));
@@ -65,38 +73,82 @@ const objectives: Record<string, Objective> = {
 	lora: picturesObjective({ ...common, config, buckets: [{ ...size, pictures: [{ latent, conditioning: text }] }] })
 };
 
+const clock = clockOf(gpu);
+const rounds = Number(args.rounds);
 const optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
-const made: { name: string; objective: Objective; program: Program; best: number }[] = [];
+const made: { name: string; objective: Objective; program: Program; ms: number[] }[] = [];
 for (const [name, objective] of Object.entries(objectives)) {
 	const [step] = objective.shapes;
 	if (!step) continue;
 	const program = await compile(gpu, step.graph, { weights, factors: [copier.store, network.store], gradients: step.gradients, label: name });
 	objective.begin(program, 0);
-	made.push({ name, objective, program, best: Infinity });
+	made.push({ name, objective, program, ms: [] });
 }
 let k = 0;
-for (let round = 0; round <= Number(args.rounds); round++) {
+for (let round = 0; round <= rounds; round++) {
 	for (const mode of made) {
-		const before = performance.now();
-		for (let i = 0; i < GROUP; i++) {
-			const { scalars } = mode.objective.write(k++, [mode.program]);
-			await mode.program.run({ ...scalars, lossScale: 1024 });
-			optimizer.run({ learningRate: 1e-5, lossScale: 1024 });
-		}
-		await mode.program.idle();
-		await gpu.device.queue.onSubmittedWorkDone();
+		const taken = await spent(gpu, async () => {
+			for (let i = 0; i < GROUP; i++) {
+				const { scalars } = mode.objective.write(k++, [mode.program]);
+				await mode.program.run({ ...scalars, lossScale: 1024 });
+				optimizer.run({ learningRate: 1e-5, lossScale: 1024 });
+			}
+			await mode.program.idle();
+		});
 		// The first round warms up.
-		if (round > 0) mode.best = Math.min(mode.best, (performance.now() - before) / GROUP);
+		if (round > 0) mode.ms.push(taken[clock] / GROUP);
 	}
 }
 const [reference] = made;
-const modes = made.map(({ name, program, best }) => ({
+const stepMs = median(reference?.ms ?? []);
+const modes = made.map(({ name, program, ms }) => ({
 	mode: name,
-	stepMs: Math.round(best),
-	speed: Number(((reference?.best ?? 0) / best).toFixed(2)),
+	stepMs: Math.round(median(ms)),
+	speed: Number((stepMs / median(ms)).toFixed(2)),
+	// Of the neighbouring groups of one round.
+	spread: [...ms.keys()].map((i) => Number(((reference?.ms[i] ?? NaN) / (ms[i] ?? NaN)).toFixed(2))).sort((a, b) => a - b),
 	work: Number((program.summary.flops / (reference?.program.summary.flops ?? 1)).toFixed(2)),
 	dispatches: program.summary.dispatches
 }));
-process.stdout.write(`${JSON.stringify({ adapter: gpu.adapter.description || gpu.adapter.device, storage, modes })}\n`);
+const adapter = gpu.adapter.description || gpu.adapter.device;
+process.stdout.write(`${JSON.stringify({ adapter, storage, clock, modes })}\n`);
+for (const { program } of made) program.destroy();
+
+/** Milliseconds of a step of the optimizer over the factors of pass 2: so many runs a take, as many takes as there are rounds. */
+const entries = factorEntries(trained);
+async function optimizerMs(kind: OptimizerSettings): Promise<number> {
+	const store = await new FactorStore(gpu, entries, { trainable: true, optimizer: kind }).ready();
+	// Every number moves and none is special; values do not matter for the time.
+	const numbers = Float32Array.from({ length: store.elements }, (_, i) => ((i * 7919) % 1009) / 504.5 - 1);
+	for (const buffer of store.buffers.slice(0, 2)) gpu.device.queue.writeBuffer(buffer, 0, numbers);
+	const one = await createOptimizer(gpu, store, kind);
+	const takes: number[] = [];
+	for (let take = 0; take <= rounds; take++) {
+		const taken = await spent(gpu, () => {
+			for (let i = 0; i < RUNS; i++) one.run({ learningRate: 1e-4, lossScale: 1 });
+			return Promise.resolve();
+		});
+		if (take > 0) takes.push(taken[clock] / RUNS);
+	}
+	one.destroy();
+	store.destroy();
+	return median(takes);
+}
+
+const eight = (['lion', 'adamw'] as const).map((kind) => ({ name: `${kind}, 8 bit`, kind: { ...defaultOptimizer(kind), stateBits: 8 as const } }));
+const costs: { name: string; ms: number; bytes: number }[] = [];
+for (const { name, kind } of [...OPTIMIZER_KINDS.map((one) => ({ name: one, kind: defaultOptimizer(one) })), ...eight]) {
+	const { values, training } = factorMemory(entries, kind);
+	costs.push({ name, ms: await optimizerMs(kind), bytes: (4 * (training - values)) / values });
+}
+const lion = costs.find(({ name }) => name === 'lion')?.ms ?? NaN;
+const optimizers = costs.map(({ name, ms, bytes }) => ({
+	optimizer: name,
+	ms: Number(ms.toFixed(2)),
+	toLion: Number((ms / lion).toFixed(2)),
+	speed: Number((stepMs / (stepMs - lion + ms)).toFixed(3)),
+	bytes: Number(bytes.toFixed(2))
+}));
+process.stdout.write(`${JSON.stringify({ adapter, clock, optimizers })}\n`);
 // Dawn keeps the process alive while its instance exists.
 process.exit(0);
