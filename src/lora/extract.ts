@@ -2,11 +2,10 @@
  * A LoRA out of two checkpoints: the best approximation of given rank to what fine-tuning changed, tensor by tensor, without a full SVD.
  *
  * Rules
- * - Randomised range finder with power iterations: Y = (ΔW·ΔWᵀ)²·ΔW·Ω with rank + 8 random directions, orthonormal Q from Y, then the exact decomposition of QᵀΔW.
- *   Where differences fall off slowly, each power iteration squares the gap between what is kept and what is not.
+ * - A randomised range finder gives rank + 8 directions (`range.ts`); the exact decomposition of ΔW on them is the result.
  * - Targets: every Linear and 1×1 convolution inside of UNet transformers, with a conv rank the residual blocks too; text encoders' attention and MLP when any of their weights
  *   differs by more than 0.01 (kohya's rule). Alpha = rank, kohya's names.
- * Source: Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1; the reference on extraction.
+ * Source: the reference on extraction.
  */
 import type { SafetensorsFile } from '../formats/safetensors';
 import type { MergePrecision } from '../recipe/merge';
@@ -15,13 +14,12 @@ import { modulePlaces } from './checkpoint-modules';
 import type { Place } from './checkpoint-modules';
 import { LoraError } from './error';
 import { blockOfName } from './keys';
-import { combine, gram, symmetricEigen, transposed } from './linear';
 import type { Stack } from './merge-files';
 import { approximate, prepareStack, spectrumOf } from './merge-solve';
 import { Tally } from './merge-tally';
 import type { MergedModule, MergeReport } from './merge-types';
 import { mergedTensors, mergeMetadata, writeHashed } from './merge-write';
-import { UniformStream } from './random';
+import { RangeFinder } from './range';
 
 export interface ExtractSettings {
 	name: string;
@@ -35,8 +33,6 @@ export interface ExtractSettings {
 	base: string;
 }
 
-const OVERSAMPLING = 8;
-const POWERS = 2;
 const TEXT_ENCODER_THRESHOLD = 0.01;
 
 const isTransformer = (name: string): boolean => name.includes('_transformer_blocks_') || /_proj_(in|out)$/.test(name);
@@ -50,59 +46,38 @@ function selected(name: string, { shape }: Place, { convRank }: ExtractSettings)
 
 async function rowsOf(file: SafetensorsFile, { tensor, firstRow, rows, shape }: Place): Promise<Float32Array> {
 	const columns = shape.slice(1).reduce((a, b) => a * b, 1);
-	const whole = await file.readFloat32(tensor);
-	return whole.subarray(firstRow * columns, (firstRow + rows) * columns);
+	return file.readPart(tensor, firstRow * columns, rows * columns);
 }
 
-/** Rows with the same span, orthonormal; directions that the rows do not have are left out. Twice, so that they are so to the last digit. */
-function orthonormal(rows: Float32Array, count: number): Float32Array {
-	let [current, n] = [rows, count];
-	for (let pass = 0; pass < 2; pass++) {
-		const { values, vectors } = symmetricEigen(gram(current, n), n);
-		const kept = values.filter((value) => value > 1e-12 * (values[0] ?? 0) && value > 0).length;
-		const weights = vectors.slice(0, kept * n).map((x, i) => x / Math.sqrt(values[Math.floor(i / n)] ?? 1));
-		[current, n] = [combine(weights, current, n), kept];
+/** after − before, its ‖·‖² and its largest number. */
+function difference(after: Float32Array, before: Float32Array): { delta: Float32Array; square: number; largest: number } {
+	const delta = new Float32Array(after.length);
+	let [square, largest] = [0, 0];
+	for (let k = 0; k < delta.length; k++) {
+		const d = (after[k] ?? 0) - (before[k] ?? 0);
+		delta[k] = d;
+		square += d * d;
+		if (d > largest) largest = d;
+		else if (-d > largest) largest = -d;
 	}
-	return current;
-}
-
-/** rows·xᵀ for rows `[p, L]` and x `[n, L]`: `[p, n]`. */
-function inner(rows: Float32Array, p: number, x: Float32Array, n: number): Float32Array {
-	const length = x.length / n;
-	const out = new Float32Array(p * n);
-	for (let i = 0; i < n; i++) {
-		for (let r = 0; r < p; r++) {
-			let sum = 0;
-			for (let k = 0; k < length; k++) sum += (rows[r * length + k] ?? 0) * (x[i * length + k] ?? 0);
-			out[r * n + i] = sum;
-		}
-	}
-	return out;
-}
-
-const wide = (x: Float32Array): Float64Array => Float64Array.from(x);
-
-/** Qᵀ `[p, rows]` and QᵀΔW `[p, columns]`. @param delta `[rows, columns]` */
-export function rangeOf(delta: Float32Array, rows: number, rank: number, seed: number): { basis: Float32Array; rest: Float32Array; count: number } {
-	const columns = delta.length / rows;
-	const p = Math.min(rank + OVERSAMPLING, rows, columns);
-	const directions = Float32Array.from(new UniformStream(seed, [0x45787472, 0]).take(0, p * columns), (x) => x - 0.5);
-	let basis = orthonormal(inner(directions, p, delta, rows), p);
-	for (let power = 0; power < POWERS; power++) {
-		const back = orthonormal(combine(wide(basis), delta, rows), basis.length / rows);
-		basis = orthonormal(inner(back, back.length / columns, delta, rows), back.length / columns);
-	}
-	const count = basis.length / rows;
-	return { basis, rest: combine(wide(basis), delta, rows), count };
+	return { delta, square, largest };
 }
 
 /** The best factors of that rank. */
-function factorsOf(delta: Float32Array, stack: Stack, rank: number, seed: number): (MergedModule & { sigma: Float64Array }) | undefined {
-	const { basis, rest, count } = rangeOf(delta, stack.rows, rank, seed);
+async function factorsOf(
+	finder: RangeFinder,
+	delta: Float32Array,
+	stack: Stack,
+	rank: number,
+	seed: number
+): Promise<(MergedModule & { sigma: Float64Array }) | undefined> {
+	const { directions, images, count } = await finder.find(delta, stack.rows, rank, seed);
 	if (count === 0) return undefined;
-	const one: Stack = { ...stack, parts: [{ lora: 0, rank: count, scale: 1, load: () => Promise.resolve({ down: rest, up: transposed(basis, stack.rows) }) }] };
-	const factors = { downs: rest, ups: basis };
-	const prepared = prepareStack(one, factors);
+	const factors = { downs: directions, ups: images };
+	const prepared = prepareStack(
+		{ ...stack, parts: [{ lora: 0, rank: count, scale: 1, load: () => Promise.reject(new Error('Its factors are at hand.')) }] },
+		factors
+	);
 	const spectrum = spectrumOf(prepared, [1]);
 	const kept = Math.min(rank, spectrum.sigma.length);
 	if (kept === 0) return undefined;
@@ -139,37 +114,34 @@ export async function extractLora(
 	}
 	const found: (MergedModule & { sigma: Float64Array; square: number })[] = [];
 	let textEncoder = 0;
-	for (const [i, { name, place, other }] of pairs.entries()) {
-		onProgress?.(i / pairs.length);
-		if (!other) continue;
-		const delta = (await rowsOf(tuned, place)).slice();
-		const before = await rowsOf(base, other);
-		let [square, largest] = [0, 0];
-		for (let k = 0; k < delta.length; k++) {
-			const d = (delta[k] ?? 0) - (before[k] ?? 0);
-			delta[k] = d;
-			square += d * d;
-			largest = Math.max(largest, Math.abs(d));
+	const finder = await RangeFinder.open();
+	try {
+		for (const [i, { name, place, other }] of pairs.entries()) {
+			onProgress?.(i / pairs.length);
+			if (!other) continue;
+			const { delta, square, largest } = difference(await rowsOf(tuned, place), await rowsOf(base, other));
+			if (!Number.isFinite(square)) {
+				throw new LoraError('lora.notFinite', place.tensor, `${place.tensor} holds infinities or NaN in one of the checkpoints. Choose another file.`);
+			}
+			const part = name.startsWith('te') ? 'te' : 'unet';
+			if (part === 'te') textEncoder = Math.max(textEncoder, largest);
+			if (square === 0) continue;
+			const kernel = place.shape.slice(2).some((side) => side !== 1) ? place.shape.slice(2) : [];
+			const stack: Stack = {
+				name,
+				part,
+				block: part === 'te' ? 'BASE' : blockOfName(name),
+				rows: place.rows,
+				columns: delta.length / place.rows,
+				kernel,
+				parts: []
+			};
+			const module = await factorsOf(finder, delta, stack, kernel.length > 0 ? settings.convRank : settings.rank, i);
+			if (!module) continue;
+			found.push({ ...module, square });
 		}
-		if (!Number.isFinite(square)) {
-			throw new LoraError('lora.notFinite', place.tensor, `${place.tensor} holds infinities or NaN in one of the checkpoints. Choose another file.`);
-		}
-		const part = name.startsWith('te') ? 'te' : 'unet';
-		if (part === 'te') textEncoder = Math.max(textEncoder, largest);
-		if (square === 0) continue;
-		const kernel = place.shape.slice(2).some((side) => side !== 1) ? place.shape.slice(2) : [];
-		const stack: Stack = {
-			name,
-			part,
-			block: part === 'te' ? 'BASE' : blockOfName(name),
-			rows: place.rows,
-			columns: delta.length / place.rows,
-			kernel,
-			parts: []
-		};
-		const module = factorsOf(delta, stack, kernel.length > 0 ? settings.convRank : settings.rank, i);
-		if (!module) continue;
-		found.push({ ...module, square });
+	} finally {
+		await finder.close();
 	}
 	const modules = found.filter(({ part }) => part === 'unet' || textEncoder > TEXT_ENCODER_THRESHOLD);
 	if (modules.length === 0)
