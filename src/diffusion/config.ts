@@ -102,3 +102,8 @@ export const SDXL_UNET: UnetConfig = {
 	linearProjection: true,
 	vectorDim: 2816
 };
+
+/** The configuration of a model that somebody who knows it, or a LoRA that was trained on it, says predicts velocity; files of SD 1.5 often do not. */
+export function predicting(config: ModelConfig, said: ModelConfig['prediction'] | undefined): ModelConfig {
+	return said === 'v' && config.prediction !== 'v' ? { ...config, prediction: 'v' } : config;
+}

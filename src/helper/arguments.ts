@@ -42,6 +42,8 @@ export interface SampleCommand {
 	model?: string;
 	/** A file with another VAE. */
 	vae?: string;
+	/** Said of the model, where its file does not say it. */
+	prediction?: 'v';
 	loras: { file: string; strength: number }[];
 	prompt: string;
 	negative: string;
@@ -90,6 +92,7 @@ const OPTIONS: Record<CommandName, Options> = {
 	sample: {
 		model: { type: 'string' },
 		vae: { type: 'string' },
+		prediction: { type: 'string' },
 		lora: { type: 'string', multiple: true },
 		prompt: { type: 'string' },
 		negative: { type: 'string' },
@@ -178,14 +181,22 @@ function parseSampler(text: string): SamplerKind {
 	throw new UsageError(`--sampler wants one of ${SAMPLERS.join(', ')}, not “${text}”.`);
 }
 
+/** `epsilon` is what a model predicts that says nothing; one that says v is not contradicted. */
+function parsePrediction(text: string | undefined): 'v' | undefined {
+	if (text !== undefined && text !== 'v' && text !== 'epsilon') throw new UsageError(`--prediction wants epsilon or v, not “${text}”.`);
+	return text === 'v' ? 'v' : undefined;
+}
+
 function sample(values: Values): SampleCommand {
 	const model = values.text('model');
 	const vae = values.text('vae');
+	const prediction = parsePrediction(values.text('prediction'));
 	const size = values.text('size');
 	return {
 		name: 'sample',
 		...(model === undefined ? {} : { model }),
 		...(vae === undefined ? {} : { vae }),
+		...(prediction === undefined ? {} : { prediction }),
 		loras: values.list('lora').map(parseLora),
 		prompt: values.text('prompt') ?? '',
 		negative: values.text('negative') ?? '',

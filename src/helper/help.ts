@@ -65,6 +65,7 @@ from the last snapshot, and the result is the same as without the interruption.
   --out F.png          the picture to write (an existing file is replaced)
   --model F            checkpoint (.safetensors) or its name; default: the bundled model
   --vae F              a file with another VAE than the model's own
+  --prediction v       the model predicts velocity (v-prediction) though its file does not say so; a LoRA trained for that says it itself
   --lora F:STRENGTH    a LoRA (or its name) and its strength (-10 to 10, default 1); may be given several times
   --prompt TEXT        default empty
   --negative TEXT      default empty
@@ -78,7 +79,7 @@ from the last snapshot, and the result is the same as without the interruption.
 
 Draws every cell of the plot and one picture of all, with WebUI-readable text in it. Cells are kept; the same command later, or with
 longer axes, draws only what is missing. Ctrl-C stops after the current step; nothing drawn is lost.
-PLOT.json: { "model": { "path": … } or nothing for the bundled one, "loras": [{ "name", "path", "strength", "ratio", "blocks" }],
+PLOT.json: { "model": { "path": …, "vae": { "path": … }, "prediction": "v" } or nothing for the bundled one, "loras": [{ "name", "path", "strength", "ratio", "blocks" }],
 "base": { "prompt", "negative", "seed", "steps", "cfg", "sampler", "width", "height", "dimension" }, "x", "y", "z": { "kind", "values" } }.
 Kinds: strength, seed (-1: drawn once), lora ("a+b", "none"), blocks, prompt (search, replacements …), steps, cfg, sampler, ratio, dimension.
 Values are a list or text such as "-1-2 [7]", "1-10 (+2)", "0.5, 1". With "region": { "left", "top", "right", "bottom" } (0 to 1) the

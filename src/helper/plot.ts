@@ -67,7 +67,10 @@ export async function plot(command: PlotCommand, context: Context): Promise<Exit
 	for (const problem of loaded.warnings) reporter.problem(problem);
 	const place = (key: string): string => join(folder, `${key}.png`);
 	return withTrainer(async (client) => {
-		const model = await client.request({ type: 'openModel', source: await modelSource(loaded.modelFile) });
+		const model = await client.request({
+			type: 'openModel',
+			source: await modelSource(loaded.modelFile, { vae: loaded.vaeFile, prediction: loaded.prediction })
+		});
 		const definition: Plot = { ...loaded.plot, model: { ...loaded.plot.model, name: model.name } };
 		const cells = await expandPlot(definition, { model: loaded.model, resolution: model.resolution });
 		const [first] = cells;

@@ -3,9 +3,11 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { openFileAsBlob } from '../formats/node';
 import { fingerprint, sha256 } from '../formats/fingerprint';
+import { predictionOfFiles } from '../formats/lora-prediction';
 import type { Problem } from '../jobs/events';
 import { errorProblem } from '../jobs/problem';
 import { fixSeeds, hasOpenSeeds, type Plot } from '../recipe/plot';
+import { drawnBy } from '../recipe/plot-cells';
 import { parsePlot } from '../recipe/plot-schema';
 import { asStorageError } from '../storage/errors';
 import { pathByName } from './byName';
@@ -20,6 +22,9 @@ export interface LoadedPlot {
 	/** With hashes and without open seeds. */
 	plot: Plot;
 	modelFile: string;
+	vaeFile: string | undefined;
+	/** Said by the plot, or by one of its LoRAs. */
+	prediction: 'v' | undefined;
 	/** Tells this model from others in the keys of cells. */
 	model: string;
 	loras: { name: string; sha256: string; blob: Blob }[];
@@ -94,6 +99,12 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 		await fileSize(file, 'model');
 		return file;
 	});
+	const vaeFile = await attempt(async () => {
+		if (!model.vae) return undefined;
+		const file = resolve(folder, model.vae.path ?? model.vae.name);
+		await fileSize(file, 'model.vae');
+		return file;
+	});
 	const loras: LoadedPlot['loras'] = [];
 	const plot: Plot = { ...parsed.plot, loras: [] };
 	for (const [i, lora] of parsed.plot.loras.entries()) {
@@ -120,7 +131,10 @@ export async function loadPlot(path: string, installation: Installation, cells: 
 	if (problems.length > 0 || modelFile === undefined) throw new InputError(problems);
 	try {
 		await mkdir(cells, { recursive: true });
-		return { plot: await withSeeds(plot, cells), modelFile, model: await fingerprint(await openFileAsBlob(modelFile)), loras, warnings: parsed.problems };
+		const identity = async (file: string): Promise<string> => fingerprint(await openFileAsBlob(file));
+		const prediction = model.prediction ?? (await predictionOfFiles(loras.map(({ blob }) => blob)));
+		const drawn = drawnBy(await identity(modelFile), { vae: vaeFile === undefined ? undefined : await identity(vaeFile), prediction });
+		return { plot: await withSeeds(plot, cells), modelFile, vaeFile, prediction, model: drawn, loras, warnings: parsed.problems };
 	} catch (error) {
 		throw asStorageError(error, cells);
 	}

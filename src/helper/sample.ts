@@ -31,7 +31,7 @@ function parameters(command: SampleCommand, size: { width: number; height: numbe
 export async function sample(command: SampleCommand, context: Context): Promise<ExitCode> {
 	const modelFile =
 		command.model === undefined ? context.installation.bundled('models/mini.safetensors') : await pathByName(command.model, 'checkpoint', '--model');
-	const source = await modelSource(modelFile, command.vae);
+	const source = await modelSource(modelFile, { vae: command.vae, prediction: command.prediction });
 	const loras: { bytes: ArrayBuffer; strength: number }[] = [];
 	for (const { file: given, strength } of command.loras) {
 		const file = await pathByName(given, 'lora', '--lora');

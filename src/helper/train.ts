@@ -156,7 +156,7 @@ class Night {
 			void warnings; // said when the job was made
 			const files = JSON.stringify([modelFile, vaeFile]);
 			if (this.#model?.files !== files) {
-				const { modelId } = await client.request({ type: 'openModel', source: await modelSource(modelFile, vaeFile) });
+				const { modelId } = await client.request({ type: 'openModel', source: await modelSource(modelFile, { vae: vaeFile }) });
 				this.#model = { files, id: modelId };
 			}
 			const ended = this.#follow(job, report);

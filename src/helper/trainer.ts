@@ -10,9 +10,10 @@ import { nodePlatform } from './platform';
 import { fileSize } from './recipeFile';
 
 /** A checkpoint on disk, perhaps with another VAE, as the protocol wants it; read lazily, so a checkpoint of 7 GB never sits in memory. */
-export async function modelSource(file: string, vae?: string): Promise<ModelSource> {
+export async function modelSource(file: string, said: { readonly vae?: string | undefined; readonly prediction?: 'v' | undefined } = {}): Promise<ModelSource> {
 	await fileSize(file, 'model');
-	const source = { kind: 'file', name: basename(file), blob: await openFileAsBlob(file) } as const;
+	const { vae, prediction } = said;
+	const source = { kind: 'file', name: basename(file), blob: await openFileAsBlob(file), prediction } as const;
 	if (vae === undefined) return source;
 	await fileSize(vae, 'model.vae');
 	return { ...source, vae: { name: basename(vae), blob: await openFileAsBlob(vae) } };

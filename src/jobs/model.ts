@@ -1,5 +1,6 @@
 /** A model that was opened: its file, what it is, and its UNet on the GPU once something needed it there. */
 import { openCheckpoint, type Checkpoint } from '../diffusion/checkpoint';
+import { predicting } from '../diffusion/config';
 import { unetModules, type UnetModule } from '../diffusion/unet';
 import { loadUnetWeights } from '../diffusion/weights';
 import { blobSource } from '../formats/source';
@@ -49,7 +50,11 @@ export class OpenModel {
 	}
 }
 
-/** Reads the headers only. @param vae a file with another VAE @throws FormatError naming what a file is or lacks */
-export async function openModel(id: string, name: string, blob: Blob, vae?: Blob): Promise<OpenModel> {
-	return new OpenModel(id, name, blob, await openCheckpoint(blobSource(blob), vae && blobSource(vae)), vae);
+/**
+ * Reads the headers only. @param vae a file with another VAE @param prediction what the user says it predicts, where the file does not
+ * @throws FormatError naming what a file is or lacks
+ */
+export async function openModel(id: string, name: string, blob: Blob, vae?: Blob, prediction?: 'v'): Promise<OpenModel> {
+	const { config, ...files } = await openCheckpoint(blobSource(blob), vae && blobSource(vae));
+	return new OpenModel(id, name, blob, { ...files, config: predicting(config, prediction) }, vae);
 }

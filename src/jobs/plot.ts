@@ -9,7 +9,7 @@
  * - The decoder works in its worker while the next cells are denoised; at most two groups wait for it.
  * - Stopping loses nothing that was denoised: what waits for the decoder is still handed out.
  */
-import { latentFactor } from '../diffusion/config';
+import { latentFactor, predicting } from '../diffusion/config';
 import type { TextConditioning } from '../diffusion/text';
 import { embedPrompts, type PromptText } from '../diffusion/text-input';
 import { blobSource } from '../formats/source';
@@ -35,11 +35,28 @@ export interface PlotWork {
 	readonly cells: readonly CellSettings[];
 	/** Every LoRA the cells name, by hash. */
 	readonly loras: readonly PlotFile[];
+	/** The model predicts velocity though its file does not say so; for all cells, bases included, since they are compared. */
+	readonly prediction?: 'v' | undefined;
 	/** Pictures drawn at once; by default what suits the adapter and the size. */
 	readonly batch?: number;
 	readonly control: TrainingControl;
 	emit(event: RunEvent): void;
+	/** Told what milliseconds went into; decoding goes on beside sampling, so they may add up to more than the whole. */
+	readonly onTime?: (phase: PlotPhase, milliseconds: number) => void;
 }
+
+export type PlotPhase = 'read' | 'encode' | 'compile' | 'merge' | 'upload' | 'sample' | 'decode';
+
+type Timed = <T>(phase: PlotPhase, doing: Promise<T>) => Promise<T>;
+
+const timedBy =
+	({ onTime }: PlotWork): Timed =>
+	async (phase, doing) => {
+		const began = performance.now();
+		const result = await doing;
+		onTime?.(phase, performance.now() - began);
+		return result;
+	};
 
 export interface PlotOutcome {
 	outcome: 'done' | 'stopped';
@@ -103,6 +120,7 @@ export class PlotSession {
 	async draw(work: PlotWork): Promise<PlotOutcome> {
 		const { cells, control, emit } = work;
 		const { config } = this.model.checkpoint;
+		const timed = timedBy(work);
 		const problem = this.check(work);
 		if (problem) throw new ProblemError(problem);
 		this.#compiled = 0;
@@ -114,15 +132,15 @@ export class PlotSession {
 		const factor = latentFactor(config.vae);
 		const [height, width] = [first.height / factor, first.width / factor];
 		try {
-			await this.#readFiles(work);
+			await timed('read', this.#readFiles(work));
 			emit({ type: 'state', state: 'encoding' });
-			const conditioner = await this.#openConditioner();
-			await this.#encode(conditioner, cells);
+			const conditioner = await timed('encode', this.#openConditioner());
+			await timed('encode', this.#encode(conditioner, cells));
 			continueUnlessStopped(control);
 			const groups = groupCells(cells);
 			const batch = work.batch ?? this.#batchFor(groups, height * width);
 			const items = cells.some(({ cfg }) => cfg !== 1) ? 2 * batch : batch;
-			await this.#prepare(work, height, width, items);
+			await timed('compile', this.#prepare(work, height, width, items));
 			emit({ type: 'state', state: 'sampling' });
 			const total = cells.length;
 			const began = performance.now();
@@ -133,16 +151,17 @@ export class PlotSession {
 				emit({ type: 'plotProgress', done: drawn, total, fraction: done / total, secondsLeft: done > 0 ? (seconds / done) * (total - done) : null });
 			};
 			for (const group of groups) {
-				const strengths = await this.#fill(group.networks);
+				const strengths = await this.#fill(group.networks, timed);
 				const text = this.#changesText(group.networks) ? this.#adapted : undefined;
 				for (let start = 0; start < group.cells.length; start += batch) {
 					const indices = group.cells.slice(start, start + batch);
-					const latents = await this.#sample(indices, cells, { strengths, text }, control, (share) => progress(share * indices.length));
+					const sampling = this.#sample(indices, cells, { strengths, text, prediction: work.prediction }, control, (share) => progress(share * indices.length));
+					const latents = await timed('sample', sampling);
 					sampled += indices.length;
 					const size = latents.length / indices.length;
 					decoding = decoding.then(async () => {
 						for (const [i, index] of indices.entries()) {
-							const picture = await conditioner.decode(latents.slice(i * size, (i + 1) * size), height, width);
+							const picture = await timed('decode', conditioner.decode(latents.slice(i * size, (i + 1) * size), height, width));
 							drawn++;
 							emit({ type: 'plotCell', index, picture });
 						}
@@ -314,8 +333,12 @@ export class PlotSession {
 	}
 
 	/** Puts the networks into the slots; the strengths of all slots, 0 for those that are not needed. */
-	async #fill(networks: readonly CellNetwork[]): Promise<number[]> {
-		for (const [i, network] of networks.entries()) await this.#slots[i]?.hold(await this.#content(network));
+	async #fill(networks: readonly CellNetwork[], timed: Timed): Promise<number[]> {
+		for (const [i, network] of networks.entries()) {
+			const content = await timed('merge', this.#content(network));
+			const slot = this.#slots[i];
+			if (slot) await timed('upload', slot.hold(content));
+		}
 		return this.#slots.map((_, i) => networks[i]?.strength ?? 0);
 	}
 
@@ -338,7 +361,7 @@ export class PlotSession {
 	async #sample(
 		indices: readonly number[],
 		cells: readonly CellSettings[],
-		{ strengths, text }: { strengths: readonly number[]; text: AdaptedText | undefined },
+		{ strengths, text, prediction }: { strengths: readonly number[]; text: AdaptedText | undefined; prediction: 'v' | undefined },
 		control: TrainingControl,
 		onProgress: (share: number) => void
 	): Promise<Float32Array> {
@@ -352,7 +375,7 @@ export class PlotSession {
 		const conditional: Conditioning[] = [];
 		for (const cell of members) conditional.push(await words(cell, false));
 		return sampleLatents(this.#denoiser, {
-			...samplerFor(this.model.checkpoint.config),
+			...samplerFor(predicting(this.model.checkpoint.config, prediction)),
 			seeds: members.map(({ seed }) => seed),
 			sampler: first.sampler,
 			steps: first.steps,

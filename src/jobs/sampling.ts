@@ -3,7 +3,8 @@
  * Used by `sample` and by the strip at the end of a run. DDIM takes the steps of the model's own family: the mini model's reference
  * spacing, WebUI's otherwise; noise is WebUI's "NV".
  */
-import { latentFactor, type ModelConfig } from '../diffusion/config';
+import { latentFactor, predicting, type ModelConfig } from '../diffusion/config';
+import { predictionOf } from '../formats/lora-prediction';
 import type { Gpu } from '../gpu/gpu';
 import { loadLora } from '../lora/load';
 import { Denoiser, sampleLatents, type Conditioning, type SampleOptions } from '../training/sample';
@@ -84,7 +85,10 @@ export function checkSample({ width, height, steps, cfg }: SampleSettings, confi
 	return null;
 }
 
-async function openLoras(environment: SampleEnvironment, settings: SampleSettings): Promise<{ networks: Network[]; strengths: number[] }> {
+async function openLoras(
+	environment: SampleEnvironment,
+	settings: SampleSettings
+): Promise<{ networks: Network[]; strengths: number[]; prediction: 'v' | undefined }> {
 	const loaded = [];
 	for (const { bytes } of settings.loras) loaded.push(await loadLora(new Uint8Array(bytes), loadableModules(environment.model)));
 	for (const { warnings } of loaded)
@@ -97,7 +101,8 @@ async function openLoras(environment: SampleEnvironment, settings: SampleSetting
 		for (const { store } of networks) store.destroy();
 		throw error;
 	}
-	return { networks, strengths: settings.loras.map(({ strength }) => strength) };
+	const prediction = loaded.some(({ metadata }) => predictionOf(metadata)) ? 'v' : undefined;
+	return { networks, strengths: settings.loras.map(({ strength }) => strength), prediction };
 }
 
 /** Errors: `ProblemError`, `LoraError`, `GpuError`, `Cancelled`. */
@@ -106,7 +111,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 	const { config } = model.checkpoint;
 	const problem = checkSample(settings, config);
 	if (problem) throw new ProblemError(problem);
-	const { networks, strengths } = await openLoras(environment, settings);
+	const { networks, strengths, prediction } = await openLoras(environment, settings);
 	let conditioner: Conditioner | undefined;
 	let denoiser: Denoiser | undefined;
 	let text: AdaptedText | undefined;
@@ -124,7 +129,8 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks, height, width, batch: settings.cfg === 1 ? 1 : 2 });
 		environment.emit({ type: 'state', state: 'sampling' });
 		const latent = await sampleLatents(denoiser, {
-			...samplerFor(config),
+			// A LoRA that was trained for velocity says so, even where its model's file does not.
+			...samplerFor(predicting(config, prediction)),
 			seeds: [settings.seed],
 			sampler: settings.sampler,
 			steps: settings.steps,

@@ -9,6 +9,7 @@
  */
 import { floatsToBfloats, floatsToHalves } from '../formats/half';
 import { sha256 } from '../formats/fingerprint';
+import { predictionOf } from '../formats/lora-prediction';
 import { writeSafetensors } from '../formats/safetensors-writer';
 import type { TensorData } from '../formats/safetensors-writer';
 import { printMergeParts } from '../recipe/merge';
@@ -70,7 +71,7 @@ const FAMILY = {
 } as const;
 
 /** Kept when all parts say the same. */
-const SHARED = ['ss_sd_model_name', 'ss_sd_model_hash', 'ss_new_sd_model_hash', 'ss_clip_skip', 'modelspec.prediction_type', 'modelspec.resolution'];
+const SHARED = ['ss_sd_model_name', 'ss_sd_model_hash', 'ss_new_sd_model_hash', 'ss_clip_skip', 'modelspec.resolution'];
 
 /** Rank and alpha as kohya's metadata has them. */
 export function dimensionText(modules: readonly MergedModule[], value: (m: MergedModule) => number): string {
@@ -155,8 +156,9 @@ export function mergeMetadata(
 		'modelspec.implementation': facts.implementation,
 		'modelspec.title': name,
 		'modelspec.resolution': facts.resolution,
-		'modelspec.prediction_type': 'epsilon',
 		...Object.fromEntries(shared),
+		// One part that was trained for velocity is enough: all go with one model.
+		'modelspec.prediction_type': files.some(({ metadata }) => predictionOf(metadata)) ? 'v' : 'epsilon',
 		'modelspec.date': date.toISOString().replace(/\.\d+Z$/, 'Z'),
 		'modelspec.merged_from': settings.parts.map((part) => part.name).join(', '),
 		ut_parents: JSON.stringify(parents),

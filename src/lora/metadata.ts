@@ -24,6 +24,8 @@ export interface RunFacts {
 	/** Pixels of the training pictures. */
 	readonly width: number;
 	readonly height: number;
+	/** What the model predicted, whether its file or the recipe said so. */
+	readonly prediction: Recipe['prediction'];
 	readonly version: string;
 }
 
@@ -138,7 +140,7 @@ export function loraMetadata(facts: RunFacts): Record<string, string> {
 		'modelspec.title': facts.outputName,
 		'modelspec.resolution': size,
 		'modelspec.date': isoDate(facts.savedAt),
-		'modelspec.prediction_type': recipe.prediction,
+		'modelspec.prediction_type': facts.prediction,
 		...(min > 0 || max < 1000 ? { 'modelspec.timestep_range': `${min},${max}` } : {}),
 		'utsushi.version': facts.version,
 		'utsushi.pass': pass,

@@ -154,8 +154,13 @@ function canonical(model: string, { networks, ...rest }: CellSettings): string {
 	]);
 }
 
+/** How cells' keys name a model that draws otherwise than its file alone would: with another VAE (its fingerprint), or predicting velocity. */
+export function drawnBy(model: string, said: { readonly vae?: string | undefined; readonly prediction?: 'v' | undefined }): string {
+	return [model, ...(said.vae === undefined ? [] : [`vae ${said.vae}`]), ...(said.prediction === undefined ? [] : [said.prediction])].join(' ');
+}
+
 export interface Expansion {
-	/** Of the model's file, or its name where the hash is not known. */
+	/** Of the model's file, or its name where the hash is not known; see `drawnBy`. */
 	model: string;
 	/** Pixels where the plot says 0. */
 	resolution: number;

@@ -55,7 +55,9 @@ const schema = v.object({
 		family: v.picklist(['mini', 'sd15', 'sdxl'] as const),
 		sha256,
 		path: v.optional(text(4096)),
-		bundled: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9-]+$/)))
+		bundled: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9-]+$/))),
+		vae: v.optional(v.object({ name: text(255), sha256, path: v.optional(text(4096)) })),
+		prediction: v.optional(v.literal('v'))
 	}),
 	loras: v.pipe(
 		v.array(
@@ -106,7 +108,7 @@ export function defaultPlot(): Plot {
 }
 
 const LORA = { name: '', strength: 1, ratio: 1, blocks: '' };
-const OPTIONAL: Readonly<Record<string, readonly string[]>> = { model: ['sha256', 'path', 'bundled'], lora: ['sha256', 'path'] };
+const OPTIONAL: Readonly<Record<string, readonly string[]>> = { model: ['sha256', 'path', 'bundled', 'vae', 'prediction'], lora: ['sha256', 'path'] };
 
 /** `given` over `standard`, known own fields only. */
 function over(standard: Json, optional: readonly string[], given: unknown, where: string, problems: PlotProblem[]): unknown {

@@ -82,7 +82,8 @@ export interface PlotRegion {
 export interface Plot {
 	version: 1;
 	name: string;
-	model: ModelRef;
+	/** `prediction`: v where the file does not say so. */
+	model: ModelRef & { prediction?: 'v' };
 	loras: PlotLora[];
 	base: PlotBase;
 	x: PlotAxis | null;

@@ -141,9 +141,9 @@ class Host implements TrainerHost {
 		const report = (detail: string, fraction: number): void => {
 			if (run !== undefined) this.#runs.emit(run, { type: 'state', state: 'preparing', detail, fraction });
 		};
-		const { name, blob, vae } = await openSource(source, this.platform, (fraction) => report('download', fraction));
+		const { name, blob, vae, prediction } = await openSource(source, this.platform, (fraction) => report('download', fraction));
 		report('open', 0);
-		const model = await openModel(`model-${++this.#models}-${this.#name}`, name, blob, vae?.blob).catch((error: unknown) => {
+		const model = await openModel(`model-${++this.#models}-${this.#name}`, name, blob, vae?.blob, prediction).catch((error: unknown) => {
 			const problem = asProblem(error, name);
 			throw new ServiceError(problem.code === 'internal' ? errorProblem('model.unreadable', name, `“${name}” cannot be read: ${problem.message}`) : problem);
 		});

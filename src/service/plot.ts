@@ -16,12 +16,20 @@ export interface PlotRequest {
 	cells: CellSettings[];
 	/** Every LoRA the cells name. A Blob travels as a reference. */
 	loras: { name: string; sha256: string; blob: Blob }[];
+	/** `v`: one of the LoRAs was trained for velocity, so the model predicts it. */
+	prediction?: 'v' | undefined;
 }
 
 export class Plots {
 	#session: PlotSession | undefined;
 
-	async draw(gpu: Gpu, model: OpenModel, openConditioner: () => Promise<Conditioner>, active: ActiveRun, { cells, loras }: PlotRequest): Promise<PlotOutcome> {
+	async draw(
+		gpu: Gpu,
+		model: OpenModel,
+		openConditioner: () => Promise<Conditioner>,
+		active: ActiveRun,
+		{ cells, loras, prediction }: PlotRequest
+	): Promise<PlotOutcome> {
 		if (this.#session?.gpu !== gpu || this.#session.model !== model) {
 			await this.release();
 			this.#session = new PlotSession(gpu, model, openConditioner);
@@ -31,7 +39,7 @@ export class Plots {
 		const problem = session.check({ cells, loras });
 		if (problem) throw new ServiceError(problem);
 		try {
-			return await session.draw({ cells, loras, control, emit });
+			return await session.draw({ cells, loras, prediction, control, emit });
 		} catch (error) {
 			// What failed half way (memory, a lost device) is not used again.
 			await this.release();

@@ -33,11 +33,15 @@ export interface AdapterSummary {
 	maxBindingSize: number;
 }
 
-/** A model file: the bundled one by id, one the user chose (perhaps with another VAE), or one from the helper's folders (`NamedModel.id`). */
+/** What the user says of a model that its file does not: another VAE, and that it predicts velocity. */
+export interface ModelExtras {
+	vae?: { name: string; blob: Blob } | undefined;
+	prediction?: 'v' | undefined;
+}
+
+/** A model file: the bundled one by id, one the user chose, or one from the helper's folders (`NamedModel.id`). */
 export type ModelSource =
-	| { kind: 'bundled'; id: 'mini'; url: string }
-	| { kind: 'file'; name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined }
-	| { kind: 'named'; id: string };
+	{ kind: 'bundled'; id: 'mini'; url: string } | ({ kind: 'file'; name: string; blob: Blob } & ModelExtras) | ({ kind: 'named'; id: string } & ModelExtras);
 
 export interface ModelInfo {
 	modelId: string;

@@ -92,6 +92,8 @@ const mergeSettings = v.object({
 const loraBytes = v.union([buffer, blob]);
 const pass = v.picklist(['copier', 'difference'] as const);
 
+const extras = { vae: v.optional(v.object({ name: text(255), blob })), prediction: v.optional(v.literal('v')) };
+
 const source = v.variant('kind', [
 	// The address means something to a page only; the helper has its own copy.
 	v.object({
@@ -102,10 +104,8 @@ const source = v.variant('kind', [
 			v.transform(() => '')
 		)
 	}),
-	v.object({ kind: v.literal('file'), name: text(255), blob, vae: v.optional(v.object({ name: text(255), blob })) } satisfies Members<
-		Extract<ModelSource, { kind: 'file' }>
-	>),
-	v.object({ kind: v.literal('named'), id })
+	v.object({ kind: v.literal('file'), name: text(255), blob, ...extras } satisfies Members<Extract<ModelSource, { kind: 'file' }>>),
+	v.object({ kind: v.literal('named'), id, ...extras } satisfies Members<Extract<ModelSource, { kind: 'named' }>>)
 ]);
 
 const schema = v.variant('type', [
@@ -132,7 +132,8 @@ const schema = v.variant('type', [
 		request: v.object({
 			modelId,
 			cells: v.pipe(v.array(cell), v.maxLength(MAX_CELLS)),
-			loras: v.pipe(v.array(v.object({ name: text(255), sha256, blob })), v.maxLength(MAX_FILES))
+			loras: v.pipe(v.array(v.object({ name: text(255), sha256, blob })), v.maxLength(MAX_FILES)),
+			prediction: v.optional(v.literal('v'))
 		} satisfies Members<PlotRequest>)
 	}),
 	v.object({

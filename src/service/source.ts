@@ -2,14 +2,14 @@
 import { errorProblem } from '../jobs/problem';
 import { ServiceError } from './errors';
 import type { Platform } from './platform';
-import type { ModelSource } from './protocol';
+import type { ModelExtras, ModelSource } from './protocol';
 
 /** @throws ServiceError when there is no such model */
 export async function openSource(
 	source: ModelSource,
 	platform: Pick<Platform, 'fetchBundled' | 'shelf'>,
 	onProgress: (fraction: number) => void
-): Promise<{ name: string; blob: Blob; vae?: { name: string; blob: Blob } | undefined }> {
+): Promise<{ name: string; blob: Blob } & ModelExtras> {
 	switch (source.kind) {
 		case 'bundled':
 			return { name: source.id, blob: await platform.fetchBundled(source.url, onProgress) };
@@ -21,7 +21,7 @@ export async function openSource(
 					errorProblem('trainer.helperOnly', 'model', 'Models by name are on the helper; in a browser, choose the model’s file.', { request: 'openModel' })
 				);
 			const { entry, blob } = await platform.shelf.open(source.id);
-			return { name: entry.name, blob };
+			return { name: entry.name, blob, vae: source.vae, prediction: source.prediction };
 		}
 	}
 }

@@ -4,7 +4,7 @@
  * Rule: the pass that makes the result is `difference` in every mode; `copier` exists in the difference method only.
  */
 import { textModules } from '../diffusion/clip-graph';
-import { latentFactor } from '../diffusion/config';
+import { latentFactor, predicting } from '../diffusion/config';
 import type { ModelConfig } from '../diffusion/config';
 import { unetModules } from '../diffusion/unet-layout';
 import type { Gpu } from '../gpu/gpu';
@@ -83,7 +83,7 @@ export function drawSeed(seed: number): number {
 
 /** SDXL models in files say what they predict; the few SD 1.5 ones that predict velocity do not, there the recipe does. */
 export function withPrediction(config: ModelConfig, recipe: Pick<Recipe, 'prediction'>): ModelConfig {
-	return recipe.prediction === 'v' ? { ...config, prediction: 'v' } : config;
+	return predicting(config, recipe.prediction);
 }
 
 export class RunKit {
@@ -125,6 +125,7 @@ export class RunKit {
 			savedAt: new Date(),
 			width: this.size.width * factor,
 			height: this.size.height * factor,
+			prediction: config.prediction,
 			version
 		});
 		const bytes = await saveLora(bakeStrength(modules, recipe.passes[pass].strength), { family: config.family, precision: recipe.saving.precision, metadata });

@@ -58,7 +58,12 @@ async function cellsOf(given: object): Promise<PlotCell[]> {
 	return expandPlot(parsed.plot, { model: 'mini', resolution: 128 });
 }
 
-async function draw(cells: readonly PlotCell[], batch: number, control = new TrainingControl()): Promise<{ outcome: PlotOutcome; drawn: string[] }> {
+async function draw(
+	cells: readonly PlotCell[],
+	batch: number,
+	control = new TrainingControl(),
+	prediction?: 'v'
+): Promise<{ outcome: PlotOutcome; drawn: string[] }> {
 	const missing = await missingCells(cells, (key) => pictures.has(key), true);
 	const keys = [...missing.keys()];
 	const drawn: string[] = [];
@@ -72,7 +77,7 @@ async function draw(cells: readonly PlotCell[], batch: number, control = new Tra
 		{ name: 'mouth', sha256: HASH.mouth, blob: new Blob([readFileSync(FILE)]) },
 		{ name: 'other', sha256: HASH.other, blob: new Blob([readFileSync(OTHER)]) }
 	];
-	const outcome = await session.draw({ cells: [...missing.values()], loras, batch, control, emit });
+	const outcome = await session.draw({ cells: [...missing.values()], loras, batch, control, emit, prediction });
 	return { outcome, drawn };
 }
 
@@ -90,9 +95,9 @@ function mean(a: Picture | undefined, b: Picture | undefined): number {
 	return sum / (b?.data.length ?? 0);
 }
 
-const sampled = (settings: CellSettings, loras: { file: string; strength: number }[]): Promise<Picture> =>
+const sampled = (settings: CellSettings, loras: { file: string; strength: number }[], drawn = model): Promise<Picture> =>
 	drawSample(
-		{ gpu, model, storage: 'f16', openConditioner, control: new TrainingControl(), emit: () => undefined },
+		{ gpu, model: drawn, storage: 'f16', openConditioner, control: new TrainingControl(), emit: () => undefined },
 		{ ...settings, loras: loras.map(({ file, strength }) => ({ bytes: new Uint8Array(readFileSync(file)).buffer, strength })) }
 	);
 
@@ -111,6 +116,20 @@ describe('a plot', () => {
 		const single = await sampled(cell!.settings, [{ file: FILE, strength: 1 }]);
 		expect(distance(pictures.get(cell!.key), single)).toBeLessThanOrEqual(4);
 		expect(distance(pictures.get(cell!.baseKey), single)).toBeGreaterThan(20);
+	});
+
+	it('velocity that the user or a LoRA says of the model reaches cells and single pictures alike', { timeout: 300_000 }, async () => {
+		const [cell] = await cellsOf({ base: { prompt: '1girl, blue hair', steps: 2, cfg: 5, seed: 2, sampler: 'ddim' } });
+		await draw([cell!], 2);
+		const noise = pictures.get(cell!.key);
+		pictures.delete(cell!.key);
+		await draw([cell!], 2, new TrainingControl(), 'v');
+		const velocity = pictures.get(cell!.key);
+		const said = await openModel('said', 'mini', await openAsBlob('public/models/mini.safetensors'), undefined, 'v');
+		const single = await sampled(cell!.settings, [], said);
+		said.release();
+		expect(distance(velocity, single)).toBeLessThanOrEqual(4);
+		expect(mean(velocity, noise)).toBeGreaterThan(5);
 	});
 
 	it('a longer axis draws only the new cells; nothing is compiled or encoded again', { timeout: 300_000 }, async () => {

@@ -3,6 +3,7 @@
  * is cut off). The trainer keeps its program between requests, so a new ratio costs drawing only. The newest wish wins: what is under way is
  * cancelled, wishes in between are dropped.
  */
+import { predictionOfFiles } from '../../formats/lora-prediction';
 import type { CellSettings } from '../../recipe/plot-cells';
 import type { Picture, Problem } from '../../service/protocol';
 import type { SamplerKind } from '../../recipe/recipe';
@@ -112,7 +113,8 @@ class Preview {
 		const networks = parts
 			.filter(({ ratio }) => ratio !== 0)
 			.map(({ sha256, ratio, blocks }) => ({ parts: [{ sha256, ratio: 1, blocks }], dimension: null, strength: ratio }));
-		const baseKey = JSON.stringify([model.modelId, common]);
+		const prediction = await predictionOfFiles(parts.map(({ blob }) => blob));
+		const baseKey = JSON.stringify([model.modelId, common, prediction]);
 		if (baseKey !== this.#baseKey) {
 			this.#baseKey = baseKey;
 			this.base = new Map();
@@ -133,7 +135,8 @@ class Preview {
 		});
 		try {
 			const loras = parts.map(({ name, sha256, blob }) => ({ name, sha256, blob }));
-			const { outcome } = await trainer.request({ type: 'plot', run, request: { modelId: model.modelId, cells: wanted.map(({ cell }) => cell), loras } });
+			const cells = wanted.map(({ cell }) => cell);
+			const { outcome } = await trainer.request({ type: 'plot', run, request: { modelId: model.modelId, cells, loras, prediction } });
 			return outcome === 'done';
 		} finally {
 			stop();

@@ -3,8 +3,9 @@
  * that leaving the room and coming back changes nothing; the last plot comes back with the next visit.
  */
 import { fingerprint, sha256 } from '../../formats/fingerprint';
+import { predictionOfFiles } from '../../formats/lora-prediction';
 import { AXES, countCells, fixSeeds, type AxisName, type Plot, type PlotRegion } from '../../recipe/plot';
-import { expandPlot, missingCells, type PlotCell } from '../../recipe/plot-cells';
+import { drawnBy, expandPlot, missingCells, type PlotCell } from '../../recipe/plot-cells';
 import { usableStrengths, type CellMetrics, type UsableStrengths } from '../../recipe/plot-metrics';
 import { presetAxes, type PlotPreset } from '../../recipe/plot-presets';
 import { defaultPlot, parsePlot } from '../../recipe/plot-schema';
@@ -64,6 +65,10 @@ class PlotTable {
 
 	readonly pictures = new Pictures();
 	readonly #sources = new Map<string, Source>();
+	/** What LoRAs say that their model predicts, by hash. */
+	readonly #said = new Map<string, Promise<'v' | undefined>>();
+	/** As the cells were expanded. */
+	#prediction: 'v' | undefined;
 	#run: string | null = null;
 	#cancelled = false;
 	#restored: Promise<void> | null = null;
@@ -131,15 +136,33 @@ class PlotTable {
 		// The size of a picture is part of its key; a file tells it once it is open.
 		const resolution = model?.resolution ?? (source.kind === 'bundled' ? BUNDLED_RESOLUTION : null);
 		if (resolution === null) return;
-		const identity = source.kind === 'file' ? await fingerprint(source.blob) : `${source.kind} ${source.id}`;
+		const prediction = await this.#predictionOf(plot);
+		const file = source.kind === 'file' ? await fingerprint(source.blob) : `${source.kind} ${source.id}`;
+		const vae = source.kind !== 'bundled' && source.vae ? await fingerprint(source.vae.blob) : undefined;
+		const identity = drawnBy(file, { vae, prediction: prediction ?? (source.kind === 'bundled' ? undefined : source.prediction) });
 		const cells = await expandPlot(plot, { model: identity, resolution });
 		const keys = [...new Set(cells.flatMap(({ key, baseKey }) => [key, baseKey]))];
 		// A picture that cannot be read is one that is drawn again.
 		const came = await this.pictures.load(keys).catch(() => false);
 		if (turn !== this.#expansion) return;
 		this.cells = cells;
+		this.#prediction = prediction;
 		await this.#count();
 		if (came) this.arrived++;
+	}
+
+	/** `v` when one of the plot's LoRAs was trained for velocity: then the model predicts it, whatever its file says, in bases too. */
+	async #predictionOf({ loras }: Plot): Promise<'v' | undefined> {
+		const said = await Promise.all(
+			loras.map(({ sha256: hash = '' }) => {
+				const known = this.#said.get(hash) ?? this.#blobOf(hash).then((blob) => predictionOfFiles([blob]));
+				// A LoRA that is not at hand now may be later.
+				known.catch(() => this.#said.delete(hash));
+				this.#said.set(hash, known);
+				return known.catch(() => undefined);
+			})
+		);
+		return said.includes('v') ? 'v' : undefined;
 	}
 
 	async #count(): Promise<void> {
@@ -271,7 +294,7 @@ class PlotTable {
 			}
 		});
 		try {
-			const { drawn } = await trainer.request({ type: 'plot', run, request: { modelId, cells, loras } });
+			const { drawn } = await trainer.request({ type: 'plot', run, request: { modelId, cells, loras, prediction: this.#prediction } });
 			const steps = cells.reduce((sum, cell) => sum + cell.steps, 0) * (drawn / cells.length);
 			if (began > 0 && drawn > 0) rememberSpeed(family, (performance.now() - began) / 1000 / steps);
 			await Promise.all(keeping);

@@ -34,6 +34,9 @@ describe('arguments', () => {
 			start: 'a.safetensors',
 			out: 'd'
 		});
+		expect(parse('sample --out a.png --prediction v')).toMatchObject({ prediction: 'v' });
+		expect(parse('sample --out a.png --prediction epsilon')).not.toHaveProperty('prediction');
+		expect(() => parse('sample --out a.png --prediction velocity')).toThrow(UsageError);
 		expect(parse('sample --out a.png --json')).toMatchObject({ json: true });
 		expect(parse('models')).toEqual({ name: 'models', action: 'list', paths: [], results: false, json: false });
 		expect(parse('models add a b --results')).toEqual({ name: 'models', action: 'add', paths: ['a', 'b'], results: true, json: false });

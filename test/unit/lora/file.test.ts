@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { predictionOfFiles } from '../../../src/formats/lora-prediction';
 import { openSafetensors } from '../../../src/formats/safetensors';
 import { writeSafetensors } from '../../../src/formats/safetensors-writer';
 import { bytesSource } from '../../../src/formats/source';
@@ -38,6 +39,7 @@ const facts = (family: ModelFamily) => ({
 	savedAt: new Date(1_700_000_100_000),
 	width: 128,
 	height: 128,
+	prediction: 'epsilon' as const,
 	version: '0.1.0'
 });
 
@@ -144,11 +146,22 @@ describe('saving', () => {
 	it('tells SDXL apart and never writes paths', () => {
 		const recipe = defaultRecipe('sdxl');
 		recipe.model.path = '/home/me/xl.safetensors';
+		recipe.model.vae = { name: 'vae', path: '/home/me/vae.safetensors' };
 		recipe.images.target.path = '/home/me/a.png';
 		const metadata = loraMetadata({ ...facts('sdxl'), recipe });
 		expect(metadata['ss_base_model_version']).toBe('sdxl_base_v1-0');
 		expect(metadata['modelspec.architecture']).toBe('stable-diffusion-xl-v1-base/lora');
 		expect(JSON.stringify(metadata)).not.toContain('/home');
+	});
+
+	it('says that its model predicts velocity, so that pictures with it are drawn that way', async () => {
+		const lora = async (prediction: 'epsilon' | 'v'): Promise<Blob> => {
+			const metadata = loraMetadata({ ...facts('mini'), prediction });
+			return new Blob([(await saveLora(network(miniModules, 1), { family: 'mini', precision: 'f16', metadata })).slice()]);
+		};
+		const [plain, velocity] = [await lora('epsilon'), await lora('v')];
+		expect(await predictionOfFiles([plain, new Blob(['no LoRA'])])).toBeUndefined();
+		expect(await predictionOfFiles([plain, velocity])).toBe('v');
 	});
 
 	it('refuses to save a collapsed network', async () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it, test } from 'vitest';
 import { AXES, countCells, fixSeeds, hasOpenSeeds, parseDimension, type Plot } from '../../../src/recipe/plot';
 import { blockWeights, BLOCK_PRESETS } from '../../../src/recipe/plot-blocks';
-import { expandPlot, missingCells, type PlotCell } from '../../../src/recipe/plot-cells';
+import { drawnBy, expandPlot, missingCells, type PlotCell } from '../../../src/recipe/plot-cells';
 import { measureCell, usableStrengths } from '../../../src/recipe/plot-metrics';
 import { PLOT_PRESETS, presetAxes } from '../../../src/recipe/plot-presets';
 import { defaultPlot, parsePlot } from '../../../src/recipe/plot-schema';
@@ -87,6 +87,15 @@ describe('values', () => {
 describe('the definition', () => {
 	it('is complete after parsing, from nothing', () => {
 		expect(parsePlot({})).toEqual({ ok: true, plot: defaultPlot(), problems: [] });
+	});
+
+	it('a model with another VAE, or of velocity, has cells of its own', async () => {
+		const said = plotOf({ model: { name: 'm', family: 'sd15', path: 'm', vae: { name: 'v', path: 'v' }, prediction: 'v' } }).model;
+		expect(said).toMatchObject({ vae: { path: 'v' }, prediction: 'v' });
+		const keys = await Promise.all(
+			[{}, { vae: A }, { vae: B }, { prediction: 'v' } as const].map(async (one) => (await cellsOf({}, drawnBy('m', one)))[0]?.key)
+		);
+		expect(new Set(keys).size).toBe(4);
 	});
 
 	it('takes values as a list or as text', () => {

@@ -161,6 +161,12 @@ describe.each(TRANSPORTS)('the host, %s', (transport) => {
 		]);
 	});
 
+	it('takes the word of who knows that the model predicts velocity', async () => {
+		const { client } = await open();
+		const source = { kind: 'file', name: 'mini', blob: model, prediction: 'v' } as const;
+		expect(await client.request({ type: 'openModel', source })).toMatchObject({ predictionType: 'v' });
+	});
+
 	it('estimates without allocating, and more for a larger batch', async () => {
 		const opened = await open();
 		const request = await ready(opened);
