@@ -1,10 +1,11 @@
 /**
- * `npm test`: everything, one stage after another, with the time of each; ends with `N passed, M failed`, counted from vitest's own
- * reports (a gate that fails, e.g. lint, counts as one failure). A failed gate does not hide the others. `npm test -- unit gpu` runs only those stages.
+ * `npm test`: everything, one stage after another (the quiet gates, which use one core each, two at a time), with the time of each; ends with the names of what
+ * failed and `N passed, M failed`, counted from vitest's own reports (a gate that fails, e.g. lint, counts as one failure). A failed gate does not hide the
+ * others. `npm test -- unit gpu` runs only those stages.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -12,7 +13,7 @@ const reports = join(root, '.cache', 'reports');
 
 /**
  * @typedef {{ name: string, commands: string[][], minutes: number, report?: string, needs?: string, quiet?: boolean }} Stage
- * commands run one after another; a quiet stage shows its output only when it fails; needs: another stage that must not have failed.
+ * commands run one after another; a quiet stage shows its output only when it fails and runs beside its quiet neighbours; needs: another stage that must not have failed.
  */
 
 /** @param {string} file @param {string[]} args a command line tool of a package, without a shell in between */
@@ -28,8 +29,8 @@ const vitest = (project, minutes, needs = 'setup') => {
 /** @type {Stage[]} */
 const STAGES = [
 	{ name: 'setup', commands: [[process.execPath, 'tools/setup-tests.mjs']], minutes: 20 },
-	{ name: 'format', commands: [tool('prettier/bin/prettier.cjs', '--check', '.', '--log-level', 'warn')], minutes: 3, quiet: true },
 	{ name: 'lint', commands: [tool('eslint/bin/eslint.js', '.')], minutes: 5, quiet: true },
+	{ name: 'format', commands: [tool('prettier/bin/prettier.cjs', '--check', '.', '--log-level', 'warn')], minutes: 3, quiet: true },
 	{ name: 'types', commands: [tool('typescript/bin/tsc', '-p', '.')], minutes: 5, quiet: true },
 	{
 		name: 'svelte',
@@ -88,12 +89,21 @@ function run([file = '', ...args], minutes, quiet) {
 	});
 }
 
-/** @param {string} path @returns {{ passed: number, failed: number }} a test file that could not even be loaded counts as a failure */
+/**
+ * @typedef {{ status: string, fullName: string, failureMessages: string[] }} Test
+ * @typedef {{ status: string, name: string, message: string, assertionResults: Test[] }} File
+ */
+
+/** @param {string} path @returns {{ passed: number, failures: string[] }} a test file that could not even be loaded counts as a failure */
 function count(path) {
-	/** @type {{ numPassedTests: number, numFailedTests: number, testResults: { status: string, assertionResults: { status: string }[] }[] }} */
+	/** @type {{ numPassedTests: number, testResults: File[] }} */
 	const report = JSON.parse(readFileSync(path, 'utf8'));
-	const broken = report.testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'));
-	return { passed: report.numPassedTests, failed: report.numFailedTests + broken.length };
+	const failures = report.testResults.flatMap(({ status, name, message, assertionResults }) => {
+		const file = relative(root, name);
+		const tests = assertionResults.filter((test) => test.status === 'failed').map((test) => [`${file} > ${test.fullName}`, test.failureMessages[0] ?? '']);
+		return status === 'failed' && tests.length === 0 ? [[file, message]] : tests;
+	});
+	return { passed: report.numPassedTests, failures: failures.map(([name = '', message = '']) => `${name}\n  ${message.split('\n')[0] ?? ''}`) };
 }
 
 const wanted = process.argv.slice(2);
@@ -105,19 +115,21 @@ if (unknown.length > 0) {
 rmSync(reports, { recursive: true, force: true });
 mkdirSync(reports, { recursive: true });
 
-const sum = { passed: 0, failed: 0 };
+let passed = 0;
+/** What failed, by name. @type {string[]} */
+const failed = [];
 /** @type {{ name: string, seconds: number, verdict: string }[]} */
 const table = [];
 /** @type {Set<string>} */
 const bad = new Set();
 
-for (const stage of STAGES) {
-	if (wanted.length > 0 && !wanted.includes(stage.name)) continue;
+/** @param {Stage} stage */
+async function perform(stage) {
 	if (stage.needs !== undefined && bad.has(stage.needs)) {
 		table.push({ name: stage.name, seconds: 0, verdict: `not run: ${stage.needs} failed` });
 		bad.add(stage.name);
-		sum.failed++;
-		continue;
+		failed.push(`${stage.name} (not run)`);
+		return;
 	}
 	console.log(`\n── ${stage.name}`);
 	const start = performance.now();
@@ -128,32 +140,46 @@ for (const stage of STAGES) {
 		ok &&= result.ok;
 		if (!ok) break;
 	}
-	let failed = ok ? 0 : 1;
 	let verdict = ok ? 'ok' : 'FAILED';
+	/** @type {string[]} */
+	let failures = [];
 	if (stage.report !== undefined) {
 		try {
 			const counted = count(stage.report);
-			sum.passed += counted.passed;
-			failed = Math.max(failed, counted.failed);
-			verdict = `${counted.passed} passed${failed > 0 ? `, ${failed} FAILED` : ''}`;
-			if (counted.passed === 0) failed = Math.max(failed, 1);
+			passed += counted.passed;
+			failures = counted.failures;
+			verdict = `${counted.passed} passed${failures.length > 0 ? `, ${failures.length} FAILED` : ''}`;
+			if (counted.passed === 0) ok = false;
 		} catch {
-			failed = 1;
+			ok = false;
 			verdict = 'FAILED: no report';
 		}
 	}
-	if (failed > 0) bad.add(stage.name);
-	sum.failed += failed;
+	if (!ok && failures.length === 0) failures.push(stage.report === undefined ? stage.name : `${stage.name} (ended badly outside of its tests, see its output)`);
+	if (failures.length > 0) bad.add(stage.name);
+	failed.push(...failures);
 	table.push({ name: stage.name, seconds: (performance.now() - start) / 1000, verdict });
+}
+
+const started = performance.now();
+const open = STAGES.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+for (let stage = open.shift(); stage; stage = open.shift()) {
+	if (stage.quiet !== true) {
+		await perform(stage);
+		continue;
+	}
+	/** @type {Stage[]} */
+	const gates = [stage];
+	while (open[0]?.quiet === true) gates.push(...open.splice(0, 1));
+	const lane = async () => {
+		for (let gate = gates.shift(); gate; gate = gates.shift()) await perform(gate);
+	};
+	await Promise.all([lane(), lane()]);
 }
 
 console.log('');
 for (const { name, seconds, verdict } of table) console.log(`${name.padEnd(8)}${seconds.toFixed(1).padStart(8)} s  ${verdict}`);
-console.log(
-	`${'total'.padEnd(8)}${table
-		.reduce((total, { seconds }) => total + seconds, 0)
-		.toFixed(1)
-		.padStart(8)} s\n`
-);
-console.log(`${sum.passed} passed, ${sum.failed} failed`);
-process.exit(sum.failed > 0 ? 1 : 0);
+console.log(`${'total'.padEnd(8)}${((performance.now() - started) / 1000).toFixed(1).padStart(8)} s\n`);
+for (const name of failed) console.log(`FAILED: ${name}`);
+console.log(`${passed} passed, ${failed.length} failed`);
+process.exit(failed.length > 0 ? 1 : 0);

@@ -16,6 +16,7 @@ import { createNormMeter, normBytes } from '../kernels/factor-norm';
 import type { NormMeter } from '../kernels/factor-norm';
 import type { FactorStore } from '../kernels/factors';
 import type { GuardSettings } from '../recipe/recipe';
+import { awaitedLater } from './awaited-later';
 import type { PassName, TrainingEvent } from './events';
 import { afterRollback, look, lookEvery, newGuard } from './guard';
 import type { Alarm, GuardState } from './guard';
@@ -167,10 +168,7 @@ export class GuardDriver {
 	#ask(k: number): void {
 		const { memory, reporter, skipped } = this.parts;
 		reporter.ask();
-		this.#asked = { step: k, norm: memory.meter.measure(), skipped: skipped() };
-		// A device that is lost meanwhile is told by the loop.
-		this.#asked.norm.catch(() => undefined);
-		this.#asked.skipped.catch(() => undefined);
+		this.#asked = { step: k, norm: awaitedLater(memory.meter.measure()), skipped: awaitedLater(skipped()) };
 	}
 
 	/** What was asked for at the last look. */

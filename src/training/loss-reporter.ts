@@ -5,6 +5,7 @@
 import type { Program } from '../kernels/program';
 import type { PassSettings } from '../recipe/recipe';
 import type { PassName, TrainingEvent } from './events';
+import { awaitedLater } from './awaited-later';
 import type { Objective } from './objective';
 import { ProgressMeter } from './progress';
 import type { PassLength } from './progress';
@@ -54,12 +55,12 @@ export class LossReporter {
 		if (k % CHECK_EVERY !== 0 && performance.now() - this.#last < REPORT_MS) return;
 		await this.#reading;
 		this.#last = performance.now();
-		void this.#read();
+		this.#read();
 	}
 
 	/** Starts a reading between two steps; nobody waits for it. */
 	ask(): void {
-		if (this.#ran.length > 0) void this.#read();
+		if (this.#ran.length > 0) this.#read();
 	}
 
 	/** The losses of steps 1…k, which have been asked for. */
@@ -75,7 +76,7 @@ export class LossReporter {
 	}
 
 	async flush(): Promise<void> {
-		if (this.#ran.length > 0) void this.#read();
+		if (this.#ran.length > 0) this.#read();
 		await this.#reading;
 	}
 
@@ -86,11 +87,9 @@ export class LossReporter {
 	}
 
 	/** What is to be read is settled now, between two steps; it is appended behind what is still on its way. */
-	#read(): Promise<void> {
-		const [before, means] = [this.#reading, this.#means()];
-		means.catch(() => undefined); // told by the wait below
-		this.#reading = before.then(async () => this.#append(await means));
-		return this.#reading;
+	#read(): void {
+		const [before, means] = [this.#reading, awaitedLater(this.#means())];
+		this.#reading = awaitedLater(before.then(async () => this.#append(await means)));
 	}
 
 	#append(losses: readonly number[]): void {

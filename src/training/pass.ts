@@ -18,6 +18,7 @@ import type { WeightStore } from '../kernels/weights';
 import type { Factors } from '../lora/init';
 import type { NetworkModule } from '../lora/modules';
 import type { GuardSettings, PassSettings } from '../recipe/recipe';
+import { awaitedLater } from './awaited-later';
 import { TrainingError } from './events';
 import type { PassName, TrainingControl, TrainingEvent } from './events';
 import { GuardDriver, GuardMemory } from './guard-driver';
@@ -174,7 +175,7 @@ async function loop(
 		if (k % CHECK_EVERY === 0) {
 			if (skipped) scaler.update(await skipped, k);
 			if (!guard && (scaler.exhausted || scaler.skipped > Math.max(50, iterations / 4))) throw diverged(options, k);
-			skipped = countSkipped();
+			skipped = awaitedLater(countSkipped());
 		}
 		await reporter.after(k);
 		const found = await guard?.after(k);
