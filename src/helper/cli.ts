@@ -103,3 +103,8 @@ export async function main(words: readonly string[], root: string): Promise<Exit
 		return isInputProblem(problem) ? EXIT.badInput : EXIT.failed;
 	}
 }
+
+/** Of a thread that `bin/trainer.mjs` started. */
+export async function trainerThread(): Promise<void> {
+	await (await import('./trainerThread')).runThread();
+}

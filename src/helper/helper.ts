@@ -1,22 +1,17 @@
-/** A running helper: the app and the socket on one address, a trainer behind a house of runs. What `utsushi serve` starts, and tests too. */
+/** A running helper: the app and the socket on one address, trainers on threads of their own behind a house of runs. What `utsushi serve` starts. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { openFileAsBlob } from '../formats/node';
-import type { Platform } from '../service/platform';
 import type { TrainerClient } from '../service/protocol';
 import { RunHouse } from '../service/run-house';
-import { folderSlots } from '../storage/snapshots/node';
-import { snapshotStore } from '../storage/snapshots/snapshots';
 import { configFolder } from './configFolder';
 import { dataFolder, ownFolder, writeAccess } from './dataFolder';
 import type { Installation } from './installation';
 import { Models } from './models';
 import { Pairings } from './pairing';
-import { nodePlatform } from './platform';
 import { runFolder } from './runFolder';
 import { serveApp } from './server';
 import { serveSocket, type SocketLimits } from './socket';
-import { openTrainers } from './trainers';
+import { openTrainers } from './threads';
 
 /** How long the end of a helper waits for the current step and its snapshot. */
 const PATIENCE_MS = 60_000;
@@ -26,7 +21,7 @@ export interface HelperOptions {
 	port?: number;
 	config?: string;
 	data?: string;
-	/** Another trainer than the engine in this process (tests). */
+	/** Another trainer than the engine on threads of this process. */
 	trainer?: TrainerClient;
 	limits?: Partial<SocketLimits>;
 	note?: (text: string) => void;
@@ -46,16 +41,6 @@ export interface Helper {
 	close(): Promise<void>;
 }
 
-/** What the trainer of a helper works with: snapshots in the helper's folder, models from its owner's folders, and the bundled model whatever address a page gives it. */
-export function helperPlatform(installation: Installation, folder: string, config: string, flags?: readonly string[]): Platform {
-	return {
-		...nodePlatform(flags),
-		fetchBundled: () => openFileAsBlob(installation.bundled('models/mini.safetensors')),
-		openSnapshots: () => Promise.resolve(snapshotStore(folderSlots(join(folder, 'snapshots')))),
-		shelf: new Models(config)
-	};
-}
-
 /** @throws the error of listening when the port is taken */
 export async function startHelper(options: HelperOptions): Promise<Helper> {
 	const { installation } = options;
@@ -65,7 +50,7 @@ export async function startHelper(options: HelperOptions): Promise<Helper> {
 		await folder.release();
 		throw error;
 	});
-	const trainer = options.trainer ?? (await openTrainers((flags) => helperPlatform(installation, folder.path, config, flags)));
+	const trainer = options.trainer ?? (await openTrainers({ root: installation.root, config, folder: folder.path }));
 	const models = new Models(config);
 	const house = await RunHouse.open(trainer, runFolder(join(folder.path, 'runs')), { saveResult: (name, bytes) => models.save(name, bytes) });
 	const pairings = new Pairings(config);

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 
 export interface Installation {
 	readonly version: string;
+	/** Folder of the package. */
+	readonly root: string;
 	/** The built app. */
 	readonly app: string;
 	/** A file that comes with Utsushi, e.g. `models/mini.safetensors`. */
@@ -19,6 +21,7 @@ export function installationAt(root: string): Installation {
 	const app = join(root, 'dist', 'app');
 	return {
 		version: versionOf(root),
+		root,
 		app,
 		bundled(path) {
 			const built = join(app, path);

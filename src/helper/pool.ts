@@ -1,6 +1,7 @@
 /**
- * Several trainers (one per GPU) as one: work goes to a trainer that has nothing to do, best to one that has its model open already; a model is opened anew where it is needed,
- * from the source it was first opened from. Runs stay where they began. With all of them busy, the trainer that has the model refuses, as a single one would.
+ * Trainers (one per GPU) as one: work goes to a trainer that has nothing to do, best to one that has its model open already; a model is opened anew where it is needed,
+ * from the source it was first opened from, also after its trainer's thread was started anew. Runs stay where they began. With all of them busy, the trainer that has the model
+ * refuses, as a single one would.
  */
 import type { EventMessage, ModelInfo, ModelSource, ReplyOf, Request, RunId, TrainerClient } from '../service/protocol';
 import { begunBy } from '../service/protocol';
@@ -22,11 +23,16 @@ function isWithModel(request: Request): request is WithModel {
 	return ['estimate', 'train', 'sample', 'findRate', 'plot'].includes(request.type);
 }
 
+/** Sources that are remembered of models that are open nowhere; one that was sent here takes room and is not among them. */
+const MAX_CLOSED = 64;
+
 class Pool implements TrainerClient {
 	readonly #members: Member[];
 	readonly #models = new Map<string, ModelSource>();
 	readonly #runs = new Map<RunId, Member>();
 	#opened = 0;
+	/** Another start of a helper must not take an id of this one for its own. */
+	readonly #name = crypto.randomUUID().slice(0, 8);
 
 	constructor(clients: readonly TrainerClient[]) {
 		this.#members = clients.map((client) => ({ client, busy: new Set<RunId>(), open: null, opening: Promise.resolve() }));
@@ -96,14 +102,20 @@ class Pool implements TrainerClient {
 
 	async #openModel(request: Extract<Request, { type: 'openModel' }>): Promise<ModelInfo> {
 		const member = this.#idle();
-		const model = `pool-${++this.#opened}`;
+		const model = `pool-${++this.#opened}-${this.#name}`;
 		const info = await this.#inTurn(member, async () => {
 			const reply = await member.client.request(request);
 			member.open = { model, id: reply.modelId };
 			return reply;
 		});
 		this.#models.set(model, request.source);
+		this.#forgetSources();
 		return { ...info, modelId: model };
+	}
+
+	#forgetSources(): void {
+		const closed = [...this.#models].filter(([model]) => !this.#holder(model));
+		for (const [index, [model, { kind }]] of closed.entries()) if (kind === 'file' || index < closed.length - MAX_CLOSED) this.#models.delete(model);
 	}
 
 	async #closeModel(model: string): Promise<null> {
@@ -147,10 +159,12 @@ class Pool implements TrainerClient {
 			this.#runs.set(run, member);
 		}
 		try {
-			const modelId = await this.#at(member, model);
-			// The same kind of request with another id of the model.
-			const there = { ...request, request: { ...request.request, modelId } } as WithModel;
-			return await member.client.request(there);
+			return await this.#askAt(member, model, request).catch((error: unknown) => {
+				// Its thread was started anew since, and has no model yet.
+				if (!(error instanceof ServiceError && error.problem.code === 'model.closed' && member.open?.model === model)) throw error;
+				member.open = null;
+				return this.#askAt(member, model, request);
+			});
 		} catch (error) {
 			if (run !== undefined && taken) {
 				member.busy.delete(run);
@@ -158,6 +172,13 @@ class Pool implements TrainerClient {
 			}
 			throw error;
 		}
+	}
+
+	async #askAt(member: Member, model: string, request: WithModel): Promise<ReplyOf[WithModel['type']]> {
+		const modelId = await this.#at(member, model);
+		// The same kind of request with another id of the model.
+		const there = { ...request, request: { ...request.request, modelId } } as WithModel;
+		return member.client.request(there);
 	}
 
 	subscribe(listener: (message: EventMessage) => void): () => void {
@@ -172,8 +193,7 @@ class Pool implements TrainerClient {
 	}
 }
 
-/** One trainer stays as it is. */
+/** @param clients at least one */
 export function poolOf(clients: readonly TrainerClient[]): TrainerClient {
-	const [only, ...more] = clients;
-	return only && more.length === 0 ? only : new Pool(clients);
+	return new Pool(clients);
 }

@@ -123,9 +123,13 @@ describe('two trainers as one', () => {
 		expect(adapter).toMatchObject({ description: 'one + three', features: ['shader-f16'], maxBufferSize: 3 });
 	});
 
-	it('are only made of more than one', () => {
-		const one = scripted('one');
-		expect(poolOf([one])).toBe(one);
+	it('forget files that were sent once nobody has them open', async () => {
+		const pool = poolOf([scripted('one')]);
+		const sent = await pool.request({ type: 'openModel', source: { kind: 'file', name: 'a', blob: new Blob([]) } });
+		const named = await pool.request(open);
+		await pool.request(open);
+		await expect(pool.request(train('r1', sent.modelId))).rejects.toMatchObject({ problem: { code: 'model.closed' } });
+		await pool.request(train('r2', named.modelId));
 	});
 });
 
