@@ -36,12 +36,20 @@ async function open(): Promise<Page> {
 	return page;
 }
 
-async function finish(page: Page): Promise<{ result: string | null | undefined; resumedAt: string | null | undefined; problem: string | null | undefined }> {
+interface Finished {
+	result: string | null | undefined;
+	resumedAt: string | null | undefined;
+	problem: string | null | undefined;
+	told: string[] | undefined;
+}
+
+async function finish(page: Page): Promise<Finished> {
 	await page.waitForFunction(() => globalThis.resumeSteps?.result ?? globalThis.resumeSteps?.problem, undefined, { timeout: 5 * MINUTE });
 	return page.evaluate(() => ({
 		result: globalThis.resumeSteps?.result,
 		resumedAt: globalThis.resumeSteps?.resumedAt,
-		problem: globalThis.resumeSteps?.problem
+		problem: globalThis.resumeSteps?.problem,
+		told: globalThis.resumeSteps?.told
 	}));
 }
 
@@ -69,7 +77,7 @@ test(
 		const first = await open();
 		await first.evaluate(() => globalThis.resumeSteps?.train(false));
 		const whole = await finish(first);
-		expect(whole).toMatchObject({ result: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null });
+		expect(whole).toMatchObject({ result: expect.stringMatching(/^[0-9a-f]{64}$/), problem: null, told: [] });
 		undisturbed = whole.result;
 		const snapshots = await first.evaluate(() => globalThis.resumeSteps?.snapshots.length ?? 0);
 		await first.close();
@@ -89,7 +97,7 @@ test(
 			const resumed = await finish(again);
 			await again.close();
 			story.push(`${name} after ${after} snapshots: goes on at ${resumed.resumedAt ?? 'the beginning'}`);
-			expect(resumed, story.at(-1)).toMatchObject({ result: whole.result, problem: null, resumedAt: expect.any(String) });
+			expect(resumed, story.at(-1)).toMatchObject({ result: whole.result, problem: null, told: [], resumedAt: expect.any(String) });
 		}
 		if (KILLS > 3) process.stdout.write(`${story.join('\n')}\n`);
 	},
@@ -102,7 +110,7 @@ declare global {
 }
 
 test(
-	'a GPU that is lost in the middle costs nothing: the same trainer opens it again and goes on with the same bits',
+	'storage that fills up and then a GPU that is lost cost nothing: the same trainer opens it again, goes on from what was kept, and ends with the same bits without any room',
 	async () => {
 		const page = await open();
 		await page.evaluate(() => globalThis.resumeSteps?.start());
@@ -120,7 +128,12 @@ test(
 			});
 		}
 		await page.evaluate(() => globalThis.resumeSteps?.train(false));
-		await page.waitForFunction(() => (globalThis.resumeSteps?.snapshots.length ?? 0) >= 2, undefined, { timeout: 3 * MINUTE, polling: 5 });
+		await page.waitForFunction(() => globalThis.resumeSteps?.snapshots.length, undefined, { timeout: 3 * MINUTE, polling: 5 });
+		const session = await context.newCDPSession(page);
+		const { origin } = new URL(address);
+		await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 1000 });
+		await page.waitForFunction(() => globalThis.resumeSteps?.told.length, undefined, { timeout: 3 * MINUTE, polling: 5 });
+		const kept = await page.evaluate(() => globalThis.resumeSteps?.snapshots.at(-1));
 		const lost = await Promise.all(
 			page.workers().map((worker) => worker.evaluate(() => globalThis.openedDevices?.map((device) => device.destroy()).length ?? 0))
 		);
@@ -128,7 +141,9 @@ test(
 		await page.waitForFunction(() => globalThis.resumeSteps?.problem, undefined, { timeout: MINUTE });
 		expect(await page.evaluate(() => globalThis.resumeSteps?.problem)).toMatch(/GPU/);
 		await page.evaluate(() => globalThis.resumeSteps?.train(true));
-		expect(await finish(page)).toMatchObject({ result: undisturbed, problem: null, resumedAt: expect.any(String) });
+		// Still no room: said once more, and the result comes all the same.
+		expect(await finish(page)).toMatchObject({ result: undisturbed, problem: null, resumedAt: kept, told: ['snapshot.full', 'snapshot.full'] });
+		await session.send('Storage.overrideQuotaForOrigin', { origin });
 		await page.close();
 	},
 	6 * MINUTE

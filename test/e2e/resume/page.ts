@@ -48,6 +48,8 @@ const steps = {
 	snapshots: [] as string[],
 	resumedAt: null as string | null,
 	problem: null as string | null,
+	/** Codes of what was said about snapshots that could not be kept for want of room. */
+	told: [] as string[],
 	/** The result's digest, once it is there. */
 	result: null as string | null,
 
@@ -63,7 +65,8 @@ const steps = {
 			client.subscribe(({ event }: EventMessage) => {
 				if (event.type === 'snapshot') steps.snapshots.push(`${event.pass} ${event.step}`);
 				if (event.type === 'resumed') steps.resumedAt = `${event.pass} ${event.step}`;
-				if (event.type === 'warning' && /^(resume|snapshot)\./.test(event.problem.code)) steps.problem = event.problem.message;
+				if (event.type === 'warning' && event.problem.code === 'snapshot.full') steps.told.push(event.problem.code);
+				else if (event.type === 'warning' && /^(resume|snapshot)\./.test(event.problem.code)) steps.problem = event.problem.message;
 				if (event.type === 'file' && event.role === 'result') void digest(event.bytes).then((found) => (steps.result = found));
 				if (event.type === 'ended' && event.problem) steps.problem = event.problem.message;
 			});
