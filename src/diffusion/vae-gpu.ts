@@ -14,7 +14,7 @@ import { arranged, buildVae, planesOf, wholeQuads, type GraphLimits, type VaeCon
 import { decoder, encoder, vaeOf, type Plane, type Progress, type Vae, type VaeEngine, type VaeNetwork } from './vae-network';
 
 export interface GpuVae extends Vae {
-	/** Memory that the next runs may use; without, or where it is too small, their own. Destroy it only after another was given, or after `close`. */
+	/** Memory that the next runs may use; without, or where it is too small, their own. It may be destroyed whenever no run is under way. */
 	room: Arenas | undefined;
 }
 
@@ -43,6 +43,7 @@ interface Made {
 
 class GpuEngine implements VaeEngine {
 	room: Arenas | undefined;
+	#last: Promise<unknown> = Promise.resolve();
 	#made: Made | undefined;
 	#weights: { readonly network: VaeNetwork; readonly store: WeightStore } | undefined;
 
@@ -52,9 +53,17 @@ class GpuEngine implements VaeEngine {
 		private readonly limits: GraphLimits | undefined
 	) {}
 
-	async run(network: VaeNetwork, input: Plane, onProgress: Progress | undefined): Promise<Plane> {
+	/** One after the other: they share a program. */
+	run(network: VaeNetwork, input: Plane, onProgress: Progress | undefined): Promise<Plane> {
+		const { room } = this;
+		const result = this.#last.then(() => this.#run(network, input, room, onProgress));
+		this.#last = result.catch(() => undefined);
+		return result;
+	}
+
+	async #run(network: VaeNetwork, input: Plane, room: Arenas | undefined, onProgress: Progress | undefined): Promise<Plane> {
 		onProgress?.(0);
-		const { built, program } = await this.#open(network, input);
+		const { built, program } = await this.#open(network, input, room);
 		onProgress?.(0);
 		program.write(built.input, channelsLastQuads(input));
 		await program.run({}, onProgress);
@@ -72,13 +81,13 @@ class GpuEngine implements VaeEngine {
 		return Promise.resolve();
 	}
 
-	async #open(network: VaeNetwork, { channels, height, width }: Plane): Promise<Made> {
+	async #open(network: VaeNetwork, { channels, height, width }: Plane, room: Arenas | undefined): Promise<Made> {
 		const size = `${height}×${width}`;
 		const made = this.#made;
-		if (made?.network === network && made.size === size && made.room === this.room) return made;
+		if (made?.network === network && made.size === size && made.room === room) return made;
 		made?.program.destroy();
 		this.#made = undefined;
-		const { gpu, room } = this;
+		const { gpu } = this;
 		const { config, file, vaeFile } = this.checkpoint;
 		const built = await buildVae(network, config.vae, vaeFile ?? file, { channels, height, width }, this.limits);
 		const weights = await this.#load(network, built.constants);

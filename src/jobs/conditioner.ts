@@ -6,6 +6,7 @@ import { openCheckpoint, type Checkpoint } from '../diffusion/checkpoint';
 import { openTextEncoder, type Progress, type TextConditioning } from '../diffusion/text';
 import { openVae } from '../diffusion/vae';
 import { blobSource } from '../formats/source';
+import type { Arenas } from '../kernels/arenas';
 import type { Picture } from './events';
 
 export interface Conditioner {
@@ -15,8 +16,8 @@ export interface Conditioner {
 	encodePrompts(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
 	/** The posterior mean, scaled, `[h, w, 4]`. */
 	encodePicture(picture: Picture, onProgress?: Progress): Promise<Float32Array>;
-	/** @param latent `[h, w, 4]`, scaled */
-	decode(latent: Float32Array, height: number, width: number, onProgress?: Progress): Promise<Picture>;
+	/** @param latent `[h, w, 4]`, scaled @param room memory of the GPU that is free meanwhile, for whoever decodes there */
+	decode(latent: Float32Array, height: number, width: number, onProgress?: Progress, room?: Arenas): Promise<Picture>;
 	/** Gives the memory back; the conditioner is of no use afterwards. */
 	close(): Promise<void>;
 }

@@ -4,6 +4,7 @@
  */
 import { version } from '../../package.json';
 import type { Gpu } from '../gpu/gpu';
+import type { Arenas } from '../kernels/arenas';
 import { loadLora } from '../lora/load';
 import type { TargetModule } from '../lora/modules';
 import type { RunMemory, TrainedModules } from '../training/run-state';
@@ -92,7 +93,7 @@ function previewDecoder(
 	environment: RunEnvironment,
 	height: number,
 	width: number
-): { decode(latent: Float32Array): Promise<Picture>; close(): Promise<void> } {
+): { decode(latent: Float32Array, onProgress: () => void, room: Arenas | undefined): Promise<Picture>; close(): Promise<void> } {
 	let open: Promise<Conditioner> | undefined;
 	const close = async (): Promise<void> => {
 		const closing = open;
@@ -101,10 +102,10 @@ function previewDecoder(
 	};
 	return {
 		close,
-		async decode(latent) {
+		async decode(latent, onProgress, room) {
 			open ??= environment.openConditioner();
 			try {
-				return await (await open).decode(latent, height, width);
+				return await (await open).decode(latent, height, width, onProgress, room);
 			} finally {
 				if (environment.model.blob.size > SMALL_MODEL) await close();
 			}
@@ -202,7 +203,7 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 			recipe,
 			inputs: encoded.inputs,
 			...loras,
-			preview: { ...encoded.preview, decode: (latent) => decoder.decode(latent) },
+			preview: { ...encoded.preview, decode: (...given) => decoder.decode(...given) },
 			control,
 			emit,
 			version,

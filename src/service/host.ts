@@ -4,7 +4,9 @@
  */
 import { blobSource } from '../formats/source';
 import { GpuError, type Gpu } from '../gpu/gpu';
+import type { Conditioner } from '../jobs/conditioner';
 import { estimateRun } from '../jobs/estimate';
+import { openConditionerOn } from '../jobs/gpu-conditioner';
 import { openModel, type OpenModel } from '../jobs/model';
 import { errorProblem, ProblemError } from '../jobs/problem';
 import { trainingSizes } from '../jobs/inputs';
@@ -214,7 +216,7 @@ class Host implements TrainerHost {
 		const environment = {
 			gpu,
 			model,
-			openConditioner: () => this.platform.openConditioner(model),
+			openConditioner: () => this.#conditioner(gpu, model),
 			control: active.control,
 			emit: active.emit,
 			snapshots,
@@ -225,6 +227,10 @@ class Host implements TrainerHost {
 			(cause: unknown) => this.#end(active, 'failed', asProblem(cause, 'run'))
 		);
 		return null;
+	}
+
+	#conditioner(gpu: Gpu, model: OpenModel): Promise<Conditioner> {
+		return openConditionerOn(gpu, model, () => this.platform.openConditioner(model));
 	}
 
 	#end(active: ActiveRun, outcome: 'done' | 'stopped' | 'failed', problem?: Problem): void {
@@ -255,7 +261,7 @@ class Host implements TrainerHost {
 						gpu,
 						model,
 						storage: 'f16',
-						openConditioner: () => this.platform.openConditioner(model),
+						openConditioner: () => this.#conditioner(gpu, model),
 						control: active.control,
 						emit: active.emit
 					},
@@ -281,7 +287,7 @@ class Host implements TrainerHost {
 		await this.#releasePlots();
 		await this.#refuseTooLarge(gpu, model, request);
 		const active = this.#runs.begin(run, 'train');
-		const environment = { gpu, model, openConditioner: () => this.platform.openConditioner(model), control: active.control, emit: active.emit };
+		const environment = { gpu, model, openConditioner: () => this.#conditioner(gpu, model), control: active.control, emit: active.emit };
 		try {
 			const advice = await this.#unlessLost(gpu, findRate(request, pass, environment));
 			this.#runs.end(active, { type: 'ended', outcome: active.control.request === null ? 'done' : 'stopped' });
@@ -304,7 +310,7 @@ class Host implements TrainerHost {
 			const plots = (this.#plots ??= new Plots());
 			const outcome = await this.#unlessLost(
 				gpu,
-				plots.draw(gpu, model, () => this.platform.openConditioner(model), active, request)
+				plots.draw(gpu, model, () => this.#conditioner(gpu, model), active, request)
 			);
 			this.#runs.end(active, { type: 'ended', outcome: outcome.outcome });
 			return outcome;

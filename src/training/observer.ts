@@ -33,8 +33,8 @@ export interface PreviewOptions {
 	readonly prediction: 'epsilon' | 'v';
 	readonly conditional: Conditioning;
 	readonly unconditional: Conditioning;
-	/** Scaled latent `[h, w, 4]` → picture. */
-	readonly decode: (latent: Float32Array) => Promise<Picture>;
+	/** Scaled latent `[h, w, 4]` → picture. `onProgress` may throw to stop; `room` is memory of the GPU that is free meanwhile. */
+	readonly decode: (latent: Float32Array, onProgress: () => void, room: Arenas | undefined) => Promise<Picture>;
 }
 
 export interface ObserverOptions {
@@ -163,6 +163,11 @@ export class Observer {
 		return shouldEnd(this.#readings, this.#frame);
 	}
 
+	/** Share of the pass's learning rate that is spent after so many steps, 0…1. */
+	spent(step: number): number {
+		return this.#spent(step);
+	}
+
 	/** Mean loss without the trained network; undefined before the first probe. */
 	get base(): number | undefined {
 		return this.#base.length === 0 ? undefined : mean(this.#base);
@@ -189,7 +194,8 @@ export class Observer {
 		if (!preview || !this.denoiser) return;
 		try {
 			for (const { seed, strength } of step === 0 ? firstPictures(preview.settings) : livePictures(preview.settings)) {
-				emit({ type: 'preview', pass, step, seed, strength, picture: await preview.decode(await this.#draw(this.denoiser, preview, seed, strength)) });
+				const latent = await this.#draw(this.denoiser, preview, seed, strength);
+				emit({ type: 'preview', pass, step, seed, strength, picture: await preview.decode(latent, () => this.#goOn(), this.options.arenas) });
 			}
 		} catch (cause) {
 			if (cause instanceof Interrupted) return;
@@ -213,7 +219,7 @@ export class Observer {
 	}
 
 	async #draw(denoiser: Denoiser, preview: PreviewOptions, seed: number, strength: number): Promise<Float32Array> {
-		const { frozen, control } = this.options;
+		const { frozen } = this.options;
 		const { sampler, steps, cfg } = preview.settings;
 		const strengths = [...frozen.map(() => 0), strength];
 		return sampleLatents(denoiser, {
@@ -227,10 +233,12 @@ export class Observer {
 			conditional: [await this.#worded(preview.conditional, strengths)],
 			unconditional: await this.#worded(preview.unconditional, strengths),
 			strengths,
-			onStep: () => {
-				if (control.request) throw new Interrupted();
-			}
+			onStep: () => this.#goOn()
 		});
+	}
+
+	#goOn(): void {
+		if (this.options.control.request) throw new Interrupted();
 	}
 
 	async #measure(denoiser: Denoiser, strengths: readonly number[]): Promise<number[]> {
