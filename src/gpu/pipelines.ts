@@ -19,6 +19,8 @@ export interface Pipeline {
 /** Where `joined` pipelines have the constants and the scalars. */
 export const JOINED = { params: 30, scalars: 31 } as const;
 
+const ENTRY = /^\s*@compute[^{};]*\bfn main\s*\(/m;
+
 const join = (code: string): string =>
 	code.replace(/@group\(1\)\s*@binding\(([01])\)/g, (_, n: string) => `@group(0) @binding(${n === '0' ? JOINED.params : JOINED.scalars})`);
 
@@ -81,7 +83,10 @@ export class PipelineCache {
 		device.pushErrorScope('validation');
 		const module = device.createShaderModule({ label: name, code });
 		const moduleError = await device.popErrorScope();
-		if (moduleError) throw new GpuError('shader', await describe(name, code, module, moduleError.message));
+		// Without validation (Node's fast flags) Dawn ends the process over a module without an entry point, and one that failed to parse has none.
+		const failed = moduleError === null && (await module.getCompilationInfo()).messages.some(({ type }) => type === 'error');
+		const fault = moduleError?.message ?? (failed ? 'it does not compile' : ENTRY.test(code) ? undefined : 'there is no entry point main');
+		if (fault !== undefined) throw new GpuError('shader', await describe(name, code, module, fault));
 		const layout = device.createPipelineLayout({ label: name, bindGroupLayouts: joined ? [storageLayout] : [storageLayout, this.uniformLayout] });
 		try {
 			const pipeline = await device.createComputePipelineAsync({ label: name, layout, compute: { module, entryPoint: 'main' } });
