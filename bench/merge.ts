@@ -3,13 +3,14 @@
  * reuses what does not depend on them.
  *
  *   npx vite build --ssr bench/merge.ts --outDir dist/bench
- *   node dist/bench/merge.js [--gpu] [--loras 3] [--rank 32] [--to 8] [--every 1]
+ *   node dist/bench/merge.js [--gpu] [--stored f16|f32] [--loras 3] [--rank 32] [--to 8] [--every 1]
  *
- * --gpu: on the adapter, whatever the rule in `lora/merge-gpu.ts` says. --every N takes each N-th module only. The last line is JSON: seconds of wall clock, and of this process' CPU
+ * --gpu: on the adapter, whatever the rule in `lora/merge-gpu.ts` says. --stored: as what the files hold the factors; f32 goes to the GPU as twice the bytes. --every N takes each N-th module only. The last line is JSON: seconds of wall clock, and of this process' CPU
  * (which counts software adapters too).
  */
 import { parseArgs } from 'node:util';
 import { unetModules } from '../src/diffusion/unet-layout';
+import { floatsToHalves, halvesToFloats } from '../src/formats/half';
 import { openGpu } from '../src/gpu/gpu';
 import { dawn, FAST_FLAGS } from '../src/gpu/node';
 import { MergeSession } from '../src/lora/merge';
@@ -19,6 +20,7 @@ import { isTransformerModule } from '../src/lora/modules';
 const { values: args } = parseArgs({
 	options: {
 		gpu: { type: 'boolean', default: false },
+		stored: { type: 'string', default: 'f16' },
 		loras: { type: 'string', default: '3' },
 		rank: { type: 'string', default: '32' },
 		to: { type: 'string', default: '8' },
@@ -42,18 +44,19 @@ const SDXL = {
 	heads: { width: 64 }
 } as const;
 
-/** One pool of numbers, from which every factor takes a stretch of its own. */
+/** One pool of numbers that halves hold, from which every factor takes a stretch of its own. */
 const pool = new Float32Array(1 << 23);
 let state = 1;
 for (let i = 0; i < pool.length; i++) {
 	state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-	pool[i] = state / 2 ** 31 - 1;
+	pool[i] = Math.round((state / 2 ** 31 - 1) * 1024) / 1024;
 }
+const halves = floatsToHalves(pool);
 let next = 0;
-function stretch(length: number): () => Float32Array {
+function stretch(length: number): { from: number; to: number } {
 	next = (next * 7 + 104729) % (pool.length - length);
 	const from = next;
-	return () => pool.subarray(from, from + length);
+	return { from, to: from + length };
 }
 
 const modules = unetModules(SDXL).filter(({ path }) => isTransformerModule(path));
@@ -68,7 +71,15 @@ const stacks = modules
 		kernel: [],
 		parts: Array.from({ length: loras }, (_, lora) => {
 			const [down, up] = [stretch(rank * inFeatures), stretch(rank * outFeatures)];
-			return { lora, rank, scale: 1, load: () => Promise.resolve({ down: down(), up: up() }) };
+			const cut = <T>(numbers: { subarray(from: number, to: number): T }): Promise<{ down: T; up: T }> =>
+				Promise.resolve({ down: numbers.subarray(down.from, down.to), up: numbers.subarray(up.from, up.to) });
+			// As from a file: halves are widened when floats are asked for.
+			const widened = async (): Promise<{ down: Float32Array; up: Float32Array }> => {
+				const pair = await cut(halves);
+				return { down: halvesToFloats(pair.down), up: halvesToFloats(pair.up) };
+			};
+			const inHalves = args.stored === 'f16';
+			return { lora, rank, scale: 1, load: inHalves ? widened : () => cut(pool), ...(inHalves ? { loadHalves: () => cut(halves) } : {}) };
 		})
 	}));
 

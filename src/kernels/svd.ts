@@ -3,7 +3,8 @@
  * batch: `svd_qr` (R of both panels of every stack), `svd_core` (Rᵤ·C·R_dᵀ), `svd_jacobi` (its singular values), `svd_weights` and `svd_project` (back to factors).
  *
  * Rules
- * - Factors go to the GPU as their files have them, untouched by JavaScript; Q is never formed, since W·v and Wᵀ·u are sums of the panels' columns.
+ * - Factors go to the GPU as their files have them, untouched by JavaScript and as halves where that is what is stored; Q is never formed, since W·v and Wᵀ·u are sums of the
+ *   panels' columns. Kernels compile while the factors go up.
  * - R does not depend on C: a batch that stays on the GPU answers other coefficients with the last four kernels alone.
  * - Householder and one-sided Jacobi are backward stable in f32: the result is within some 1e-6 of ‖U‖·‖C‖·‖D‖ of the optimum, for dependent and zero columns too. Sums that
  *   nearly cancel are small against that: the caller gives them to float64.
@@ -13,7 +14,7 @@
 import { allocate, readBuffer, STORAGE_USAGE, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 import { pipelinesOf, type Pipeline } from '../gpu/pipelines';
-import type { BindingAccess } from '../gpu/shaders';
+import type { ShaderRequest } from '../gpu/shaders';
 
 export interface SvdShape {
 	readonly rows: number;
@@ -25,10 +26,10 @@ export interface SvdShape {
 /** One LoRA's share of a stack, as in its file. */
 export interface SvdPart {
 	readonly rank: number;
-	/** `[rows, rank]` */
-	readonly up: Float32Array;
+	/** `[rows, rank]`; 16-bit halves in a batch of halves */
+	readonly up: Float32Array | Uint16Array;
 	/** `[rank, columns]` */
-	readonly down: Float32Array;
+	readonly down: Float32Array | Uint16Array;
 }
 
 export interface SvdValues {
@@ -58,8 +59,8 @@ const JOB = 10;
 /** Columns of a stack at most: one invocation each, and a tile of some rows must fit. */
 export const MOST_RANK = 192;
 
-/** Floats a stack takes in the batch's largest buffer. */
-export const panelFloats = ({ rows, columns, rank }: SvdShape): number => (rows + columns) * rank;
+/** Numbers a stack takes in the batch's largest buffer. */
+export const panelNumbers = ({ rows, columns, rank }: SvdShape): number => (rows + columns) * rank;
 
 interface Place extends SvdShape {
 	readonly panel: number;
@@ -71,7 +72,7 @@ function placesOf(shapes: readonly SvdShape[]): { places: Place[]; panels: numbe
 	let [panels, small, answers] = [0, 0, 0];
 	const places = shapes.map((shape): Place => {
 		const place = { ...shape, panel: panels, small, answer: answers };
-		panels += panelFloats(shape);
+		panels += panelNumbers(shape);
 		small += 4 * shape.rank ** 2 + shape.rank;
 		answers += 3 * shape.rank;
 		return place;
@@ -82,6 +83,26 @@ function placesOf(shapes: readonly SvdShape[]): { places: Place[]; panels: numbe
 interface Choice {
 	readonly kept: number;
 	readonly outs: readonly [number, number];
+}
+
+type Kernel = 'svd_qr' | 'svd_core' | 'svd_jacobi' | 'svd_weights' | 'svd_project';
+
+/** @param lanes invocations of `svd_qr` */
+function kernelsOf(halves: boolean, lanes: number): Record<Kernel, ShaderRequest> {
+	const common = { WORKGROUP, LANES: 1 };
+	const panels = { halves };
+	return {
+		svd_qr: { shader: 'svd_qr', conditions: panels, constants: { ...common, WORKGROUP: lanes, TILE }, access: ['read', 'read_write', 'read', 'read_write'] },
+		svd_core: { shader: 'svd_core', conditions: {}, constants: common, access: ['read_write', 'read'] },
+		svd_jacobi: { shader: 'svd_jacobi', conditions: {}, constants: { ...common, LANES: JACOBI_LANES, SWEEPS }, access: ['read_write', 'read', 'read_write'] },
+		svd_weights: {
+			shader: 'svd_weights',
+			conditions: {},
+			constants: { ...common, WORKGROUP: 64, MOST: MOST_RANK },
+			access: ['read', 'read', 'read', 'read', 'read_write']
+		},
+		svd_project: { shader: 'svd_project', conditions: panels, constants: { ...common, FEW }, access: ['read', 'read', 'read', 'read', 'read_write'] }
+	};
 }
 
 export class SvdBatch {
@@ -96,15 +117,29 @@ export class SvdBatch {
 		private readonly panels: GPUBuffer,
 		private readonly small: GPUBuffer,
 		private readonly answers: GPUBuffer,
-		private readonly uniforms: GPUBindGroup
+		private readonly uniforms: GPUBindGroup,
+		/** Bytes of a number in the panels. */
+		private readonly width: number,
+		private readonly kernels: Readonly<Record<Kernel, ShaderRequest>>
 	) {
 		this.#places = places;
 		this.#buffers.push(panels, small, answers);
 	}
 
-	/** Loads the panels and factors them; parts are asked for one stack after the other. @throws GpuError when there is no room */
-	static async create(gpu: Gpu, shapes: readonly SvdShape[], partsOf: (index: number) => Promise<readonly SvdPart[]>): Promise<SvdBatch> {
+	/**
+	 * Loads the panels and factors them; parts are asked for one stack after the other.
+	 * @param halves all factors come as halves, each with an even number of them
+	 * @throws GpuError when there is no room
+	 */
+	static async create(gpu: Gpu, shapes: readonly SvdShape[], partsOf: (index: number) => Promise<readonly SvdPart[]>, halves = false): Promise<SvdBatch> {
 		const { places, panels, small, answers } = placesOf(shapes);
+		const lanes = Math.max(32, 32 * Math.ceil(Math.max(...shapes.map(({ rank }) => rank)) / 32));
+		const kernels = kernelsOf(halves, lanes);
+		for (const kernel of Object.values(kernels))
+			pipelinesOf(gpu)
+				.get(kernel)
+				.catch(() => undefined); // whoever runs it is told
+		const width = halves ? 2 : 4;
 		const uniform = await allocate(gpu, 'svd params', 256, GPUBufferUsage.UNIFORM);
 		const uniforms = gpu.device.createBindGroup({
 			label: 'svd params',
@@ -112,21 +147,16 @@ export class SvdBatch {
 			entries: [0, 1].map((binding) => ({ binding, resource: { buffer: uniform } }))
 		});
 		const buffers = [
-			await allocate(gpu, 'svd panels', 4 * panels),
+			await allocate(gpu, 'svd panels', width * panels),
 			await allocate(gpu, 'svd cores', 4 * small),
 			await allocate(gpu, 'svd values', 4 * answers)
 		] as const;
-		const batch = new SvdBatch(gpu, places, ...buffers, uniforms);
+		const batch = new SvdBatch(gpu, places, ...buffers, uniforms, width, kernels);
 		batch.#buffers.push(uniform);
 		try {
 			for (const [i, place] of places.entries()) batch.#load(place, await partsOf(i));
 			const table = await batch.#table(() => ({ kept: 0, outs: [0, 0] }));
-			const lanes = Math.max(32, 32 * Math.ceil(Math.max(...shapes.map(({ rank }) => rank)) / 32));
-			await batch.#run('svd_qr', ['read', 'read_write', 'read', 'read_write'], [buffers[0], buffers[1], table, buffers[2]], [2, places.length, 1], {
-				WORKGROUP: lanes,
-				LANES: 1,
-				TILE
-			});
+			await batch.#run('svd_qr', [buffers[0], buffers[1], table, buffers[2]], [2, places.length, 1]);
 			table.destroy();
 		} catch (error) {
 			batch.destroy();
@@ -139,10 +169,10 @@ export class SvdBatch {
 		let at = panel;
 		const [ups, downs]: [number[], number[]] = [[], []];
 		for (const { rank, up, down } of parts) {
-			upload(this.gpu, this.panels, 4 * at, up);
+			upload(this.gpu, this.panels, this.width * at, up);
 			for (let j = 0; j < rank; j++) ups.push(at + j, rank);
 			at += rank * rows;
-			upload(this.gpu, this.panels, 4 * at, down);
+			upload(this.gpu, this.panels, this.width * at, down);
 			for (let j = 0; j < rank; j++) downs.push(at + j * columns, 1);
 			at += rank * columns;
 		}
@@ -164,18 +194,12 @@ export class SvdBatch {
 		return table;
 	}
 
-	async #run(
-		shader: string,
-		access: BindingAccess,
-		buffers: readonly GPUBuffer[],
-		workgroups: readonly [number, number, number],
-		constants: Readonly<Record<string, number>> = {}
-	): Promise<void> {
-		const pipeline: Pipeline = await pipelinesOf(this.gpu).get({ shader, conditions: {}, constants: { WORKGROUP, LANES: 1, ...constants }, access });
+	async #run(kernel: Kernel, buffers: readonly GPUBuffer[], workgroups: readonly [number, number, number]): Promise<void> {
+		const pipeline: Pipeline = await pipelinesOf(this.gpu).get(this.kernels[kernel]);
 		const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-		const group = this.gpu.device.createBindGroup({ label: shader, layout: pipeline.storageLayout, entries });
-		const encoder = this.gpu.device.createCommandEncoder({ label: shader });
-		const pass = encoder.beginComputePass({ label: shader });
+		const group = this.gpu.device.createBindGroup({ label: kernel, layout: pipeline.storageLayout, entries });
+		const encoder = this.gpu.device.createCommandEncoder({ label: kernel });
+		const pass = encoder.beginComputePass({ label: kernel });
 		pass.setPipeline(pipeline.pipeline);
 		pass.setBindGroup(0, group);
 		pass.setBindGroup(1, this.uniforms, [0]);
@@ -189,11 +213,8 @@ export class SvdBatch {
 		this.#places.forEach(({ small, rank }, i) => upload(this.gpu, this.small, 4 * (small + 4 * rank ** 2), Float32Array.from(coefficients(i))));
 		const table = await this.#table(() => ({ kept: 0, outs: [0, 0] }));
 		const largest = Math.max(...this.#places.map(({ rank }) => rank)) ** 2;
-		await this.#run('svd_core', ['read_write', 'read'], [this.small, table], [Math.ceil(largest / WORKGROUP), this.#places.length, 1]);
-		await this.#run('svd_jacobi', ['read_write', 'read', 'read_write'], [this.small, table, this.answers], [1, this.#places.length, 1], {
-			LANES: JACOBI_LANES,
-			SWEEPS
-		});
+		await this.#run('svd_core', [this.small, table], [Math.ceil(largest / WORKGROUP), this.#places.length, 1]);
+		await this.#run('svd_jacobi', [this.small, table, this.answers], [1, this.#places.length, 1]);
 		const numbers = new Float32Array(await readBuffer(this.gpu, this.answers, 0, this.answers.size));
 		table.destroy();
 		return this.#places.map(({ answer, rank }) => {
@@ -234,13 +255,10 @@ export class SvdBatch {
 			made.push(table);
 			const most = Math.max(...kept.map(({ length }) => length));
 			const { panels, small, answers } = this;
-			await this.#run('svd_weights', ['read', 'read', 'read', 'read', 'read_write'], [small, table, answers, orders, weights], [most, this.#places.length, 1], {
-				WORKGROUP: 64,
-				MOST: MOST_RANK
-			});
+			await this.#run('svd_weights', [small, table, answers, orders, weights], [most, this.#places.length, 1]);
 			const longest = Math.max(...this.#places.map(({ rows, columns: width }) => Math.max(rows, width)));
 			const groups = [Math.ceil(longest / WORKGROUP), this.#places.length, 2] as const;
-			await this.#run('svd_project', ['read', 'read', 'read', 'read', 'read_write'], [panels, table, orders, weights, result], groups, { FEW });
+			await this.#run('svd_project', [panels, table, orders, weights, result], groups);
 			const numbers = new Float32Array(await readBuffer(this.gpu, result, 0, 4 * floats));
 			return this.#places.map(({ rows, columns: width }, i) => {
 				const [up, down] = outs[i] ?? [0, 0];

@@ -31,6 +31,14 @@ export interface StackPart {
 	/** alpha/rank */
 	readonly scale: number;
 	load(): Promise<Pair>;
+	/** The same as halves, where the file stores them. */
+	readonly loadHalves?: () => Promise<HalfPair>;
+}
+
+/** As `Pair`, in 16-bit halves. */
+export interface HalfPair {
+	readonly down: Uint16Array;
+	readonly up: Uint16Array;
 }
 
 /** One module with the factors of all files that have it. */
@@ -123,12 +131,28 @@ export function commonFamily(files: readonly MergeFile[]): ModelFamily {
 	return (first ?? files[0])?.family ?? 'sd15';
 }
 
+function notFinite(file: MergeFile, tensor: string, value: number): LoraError {
+	const message = `${file.name}: the tensor ${tensor} holds ${value}: this training collapsed or the file is damaged. Leave this LoRA out, or take an earlier step of it.`;
+	return new LoraError('lora.notFinite', tensor, message, { name: file.name });
+}
+
 async function factor(file: MergeFile, tensor: string): Promise<Float32Array> {
 	const data = await file.raw.file.readFloat32(tensor);
 	const bad = data.findIndex((x) => !Number.isFinite(x));
-	if (bad < 0) return data;
-	const message = `${file.name}: the tensor ${tensor} holds ${data[bad] ?? NaN}: this training collapsed or the file is damaged. Leave this LoRA out, or take an earlier step of it.`;
-	throw new LoraError('lora.notFinite', tensor, message, { name: file.name });
+	if (bad >= 0) throw notFinite(file, tensor, data[bad] ?? NaN);
+	return data;
+}
+
+/** All bits of a half's exponent: infinity or NaN. */
+const EXPONENT = 0x7c00;
+
+async function halfFactor(file: MergeFile, tensor: string): Promise<Uint16Array> {
+	const data = await file.raw.file.readHalf(tensor);
+	for (let i = 0; i < data.length; i++) {
+		const bits = data[i] ?? 0;
+		if ((bits & EXPONENT) === EXPONENT) throw notFinite(file, tensor, (bits & 0x3ff) > 0 ? NaN : bits >> 15 ? -Infinity : Infinity);
+	}
+	return data;
 }
 
 /** The union of the modules, in the order of their first appearance. @throws LoraError when files contradict each other */
@@ -151,7 +175,9 @@ export function stacksOf(files: readonly MergeFile[]): { family: ModelFamily; st
 				throw new LoraError('merge.shapes', file.name, message, { module: name, names: `${first}, ${file.name}` });
 			}
 			const load = async (): Promise<Pair> => ({ down: await factor(file, m.down), up: await factor(file, m.up) });
-			stack.parts.push({ lora, rank: m.rank, scale: m.alpha / m.rank, load });
+			const halves = [m.down, m.up].every((tensor) => file.raw.file.tensors.get(tensor)?.dtype === 'F16');
+			const loadHalves = async (): Promise<HalfPair> => ({ down: await halfFactor(file, m.down), up: await halfFactor(file, m.up) });
+			stack.parts.push({ lora, rank: m.rank, scale: m.alpha / m.rank, load, ...(halves ? { loadHalves } : {}) });
 		}
 	});
 	return { family, stacks: [...stacks.values()] };

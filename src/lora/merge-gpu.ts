@@ -4,12 +4,13 @@
  * Rules
  * - Chosen by `prefersGpu`: a hardware adapter and a merge that would keep the CPU busy for more than about a second. Software adapters run on the same cores as JavaScript,
  *   which needs a third of the operations (float64 can afford Gram matrices where f32 needs a QR): there the CPU is faster, as `bench/merge.ts` shows.
- * - Factors go from their files to the GPU without a pass in JavaScript: 275 million numbers (three LoRAs of rank 32 for SDXL) would take it seconds.
+ * - Factors go from their files to the GPU as they are stored: 275 million numbers (three LoRAs of rank 32 for SDXL) would take JavaScript seconds to widen, and halves are half of
+ *   the bytes. The next batch goes up while the GPU works on the last.
  * - Batches stay on the GPU while they fit a budget, factored: another ratio then costs the cores and the projection only.
  * - f32 is good for 1e-6 of what is added up. Where the sum is less than 1/300 of that (LoRAs that cancel each other), the module is left to float64.
  */
 import type { Gpu } from '../gpu/gpu';
-import { MOST_RANK, panelFloats, SvdBatch, type SvdPart, type SvdValues } from '../kernels/svd';
+import { MOST_RANK, panelNumbers, SvdBatch, type SvdPart, type SvdValues } from '../kernels/svd';
 import { LoraError } from './error';
 import type { Pair, Stack } from './merge-files';
 import { diagonal } from './merge-solve';
@@ -18,7 +19,7 @@ import { diagonal } from './merge-solve';
 const WORTH = 1e9;
 /** A batch is one dispatch per kernel: large enough to fill a GPU, small enough that none keeps a slow one busy for long. */
 const BATCH_BYTES = 256 << 20;
-/** Three LoRAs of rank 32 for SDXL take 1.05 GB. */
+/** Three LoRAs of rank 32 for SDXL take 0.53 GB in halves. */
 const KEEP_BYTES = 1.25 * 2 ** 30;
 const CANCELLED = 1 / 300;
 
@@ -27,7 +28,7 @@ const shapeOf = (stack: Stack): { rows: number; columns: number; rank: number } 
 
 /** Whether the GPU answers sooner than the CPU would. */
 export function prefersGpu(gpu: Gpu, stacks: readonly Stack[]): boolean {
-	return !gpu.adapter.software && stacks.reduce((sum, stack) => sum + panelFloats(shapeOf(stack)) * rankOf(stack), 0) > WORTH;
+	return !gpu.adapter.software && stacks.reduce((sum, stack) => sum + panelNumbers(shapeOf(stack)) * rankOf(stack), 0) > WORTH;
 }
 
 export interface GpuResult extends Pair {
@@ -35,17 +36,21 @@ export interface GpuResult extends Pair {
 	readonly rank: number;
 }
 
-interface Batch {
-	readonly stacks: readonly Stack[];
-	readonly svd: SvdBatch;
+interface Planned {
+	readonly stacks: Stack[];
+	readonly halves: boolean;
 }
 
+/** All of its files hold halves, and each factor whole words of them. */
+const inHalves = ({ parts, rows, columns }: Stack): boolean =>
+	parts.every(({ loadHalves, rank }) => loadHalves !== undefined && (rank * rows) % 2 === 0 && (rank * columns) % 2 === 0);
+
 /** The factors of a stack as their files have them. @throws LoraError when a file is damaged */
-async function partsOf(stack: Stack): Promise<SvdPart[]> {
+async function partsOf(stack: Stack, halves: boolean): Promise<SvdPart[]> {
 	const { name, rows, columns } = stack;
 	return Promise.all(
-		stack.parts.map(async ({ rank, load }) => {
-			const { down, up } = await load();
+		stack.parts.map(async ({ rank, load, loadHalves }) => {
+			const { down, up } = await (halves && loadHalves ? loadHalves() : load());
 			if (down.length !== rank * columns || up.length !== rank * rows)
 				throw new LoraError('lora.shape', name, `The factors of ${name} have another size than their shapes say. The file is damaged.`);
 			return { rank, down, up };
@@ -65,40 +70,51 @@ function largestSum({ parts }: Stack, { ups, downs }: SvdValues, c: readonly num
 }
 
 export class GpuMerge {
-	readonly #plan: Stack[][] = [];
-	readonly #kept = new Map<Stack[], Batch>();
+	readonly #plan: Planned[] = [];
+	readonly #kept = new Map<Planned, Promise<SvdBatch>>();
 	readonly #keep: boolean;
 
 	constructor(
 		readonly gpu: Gpu,
 		stacks: readonly Stack[]
 	) {
-		const limit = Math.min(BATCH_BYTES, gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / 4;
-		let [used, all] = [0, 0];
-		for (const stack of stacks.filter((one) => rankOf(one) <= MOST_RANK)) {
-			const floats = panelFloats(shapeOf(stack));
-			const last = this.#plan.at(-1);
-			if (last && used + floats <= limit) last.push(stack);
-			else {
-				this.#plan.push([stack]);
-				used = 0;
+		const limit = Math.min(BATCH_BYTES, gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+		const solvable = stacks.filter((stack) => rankOf(stack) <= MOST_RANK);
+		let all = 0;
+		for (const halves of [true, false]) {
+			let used = Infinity;
+			for (const stack of solvable.filter((one) => inHalves(one) === halves)) {
+				const bytes = (halves ? 2 : 4) * panelNumbers(shapeOf(stack));
+				if (used + bytes > limit) {
+					this.#plan.push({ stacks: [], halves });
+					used = 0;
+				}
+				this.#plan.at(-1)?.stacks.push(stack);
+				used += bytes;
+				all += bytes;
 			}
-			used += floats;
-			all += floats;
 		}
-		this.#keep = 4 * all <= KEEP_BYTES;
+		this.#keep = all <= KEEP_BYTES;
 	}
 
-	async #batch(stacks: Stack[]): Promise<Batch> {
-		const known = this.#kept.get(stacks);
+	#batch(planned: Planned): Promise<SvdBatch> {
+		const known = this.#kept.get(planned);
 		if (known) return known;
-		const svd = await SvdBatch.create(this.gpu, stacks.map(shapeOf), (i) => {
+		const { stacks, halves } = planned;
+		const parts = (i: number): Promise<SvdPart[]> => {
 			const stack = stacks[i];
-			return stack ? partsOf(stack) : Promise.resolve([]);
-		});
-		const batch = { stacks, svd };
-		if (this.#keep) this.#kept.set(stacks, batch);
+			return stack ? partsOf(stack, halves) : Promise.resolve([]);
+		};
+		const batch = SvdBatch.create(this.gpu, stacks.map(shapeOf), parts, halves);
+		this.#kept.set(planned, batch);
+		batch.catch(() => this.#kept.delete(planned));
 		return batch;
+	}
+
+	#drop(planned: Planned): void {
+		const batch = this.#kept.get(planned);
+		this.#kept.delete(planned);
+		batch?.then((svd) => svd.destroy()).catch(() => undefined);
 	}
 
 	/**
@@ -112,9 +128,12 @@ export class GpuMerge {
 		onProgress: (share: number) => Promise<void>
 	): Promise<Map<Stack, GpuResult>> {
 		const results = new Map<Stack, GpuResult>();
-		for (const [n, stacks] of this.#plan.entries()) {
+		for (const [n, planned] of this.#plan.entries()) {
 			await onProgress(n / this.#plan.length);
-			const { svd } = await this.#batch(stacks);
+			const { stacks } = planned;
+			const svd = await this.#batch(planned);
+			const next = this.#plan[n + 1];
+			if (next) void this.#batch(next).catch(() => undefined); // goes up meanwhile; asked for again, it says what is wrong
 			try {
 				const at = (i: number): { stack: Stack; c: readonly number[] } | undefined => {
 					const stack = stacks[i];
@@ -136,14 +155,13 @@ export class GpuMerge {
 					if (stack && sigma && rank > 0) results.set(stack, { up, down, sigma, rank });
 				});
 			} finally {
-				if (!this.#keep) svd.destroy();
+				if (!this.#keep) this.#drop(planned);
 			}
 		}
 		return results;
 	}
 
 	destroy(): void {
-		for (const { svd } of this.#kept.values()) svd.destroy();
-		this.#kept.clear();
+		for (const planned of [...this.#kept.keys()]) this.#drop(planned);
 	}
 }

@@ -1,21 +1,22 @@
 /** The batched SVD on the GPU against float64 on the CPU: mixed sizes in one batch, dependent and zero columns, narrow stacks, other coefficients without a new factorisation. */
 import { describe, expect, test } from 'vitest';
+import { floatsToHalves, halvesToFloats } from '../../src/formats/half';
 import { SvdBatch, type SvdPart, type SvdShape } from '../../src/kernels/svd';
 import { gram, product, symmetricEigen, transposed } from '../../src/lora/linear';
 import { MergeSession } from '../../src/lora/merge';
 import type { MergeSettings } from '../../src/recipe/merge';
-import { changeOf, minus, norm, openModules, type TestModule } from '../unit/lora/merge-harness';
+import { changeOf, minus, norm, openModules, openTensors, tensorsOf, type TestModule } from '../unit/lora/merge-harness';
 import { openTestGpu, randomFloats } from './harness';
 
 const SHAPES: SvdShape[] = [
 	{ rows: 64, columns: 300, rank: 12 },
 	{ rows: 7, columns: 50, rank: 12 },
-	{ rows: 40, columns: 5, rank: 9 },
+	{ rows: 40, columns: 6, rank: 9 },
 	{ rows: 130, columns: 64, rank: 33 },
 	{ rows: 20, columns: 20, rank: 1 }
 ];
 
-/** U and D, column by column. */
+/** U and D, column by column; numbers that halves hold. */
 const panels = SHAPES.map(({ rows, columns, rank }, i) => {
 	const fade = (data: Float32Array, length: number): Float32Array => data.map((x, at) => x * 0.7 ** Math.floor(at / length));
 	const [ups, downs] = [fade(randomFloats(rows * rank, 3 * i + 1), rows), fade(randomFloats(columns * rank, 3 * i + 2), columns)];
@@ -25,11 +26,12 @@ const panels = SHAPES.map(({ rows, columns, rank }, i) => {
 		downs.copyWithin(3 * columns, columns, 2 * columns);
 		downs.fill(0, 5 * columns, 6 * columns);
 	}
-	return { ups, downs };
+	return { ups: halvesToFloats(floatsToHalves(ups)), downs: halvesToFloats(floatsToHalves(downs)) };
 });
 
 /** Each stack in two parts of unequal rank, as files store them. */
-function partsOf(i: number): SvdPart[] {
+function partsOf(i: number, halves: boolean): SvdPart[] {
+	const stored = (x: Float32Array): Float32Array | Uint16Array => (halves ? floatsToHalves(x) : x);
 	const { rows = 0, columns = 0, rank = 0 } = SHAPES[i] ?? {};
 	const { ups = new Float32Array(0), downs = new Float32Array(0) } = panels[i] ?? {};
 	const middle = Math.ceil(rank / 3);
@@ -37,8 +39,8 @@ function partsOf(i: number): SvdPart[] {
 		.filter(([from, to]) => to > from)
 		.map(([from, to]) => ({
 			rank: to - from,
-			down: downs.slice(from * columns, to * columns),
-			up: Float32Array.from(transposed(ups.slice(from * rows, to * rows), rows))
+			down: stored(downs.slice(from * columns, to * columns)),
+			up: stored(Float32Array.from(transposed(ups.slice(from * rows, to * rows), rows)))
 		}));
 }
 
@@ -53,9 +55,9 @@ function exact(i: number, c: Float64Array): Float64Array {
 const coefficients = (seed: number) => (i: number) => Float64Array.from(randomFloats(SHAPES[i]?.rank ?? 0, 100 * seed + i));
 
 describe('batched SVD', () => {
-	test.each([false, true])('is the optimum to 1e-5 (software adapter: %s)', async (software) => {
-		const gpu = await openTestGpu({ software });
-		const batch = await SvdBatch.create(gpu, SHAPES, (i) => Promise.resolve(partsOf(i)));
+	test.each([false, true])('is the optimum to 1e-5 (factors in halves: %s)', async (halves) => {
+		const gpu = await openTestGpu();
+		const batch = await SvdBatch.create(gpu, SHAPES, (i) => Promise.resolve(partsOf(i, halves)), halves);
 		try {
 			for (const seed of [1, 2]) {
 				const found = await batch.solve(coefficients(seed));
@@ -96,7 +98,7 @@ describe('batched SVD', () => {
 });
 
 describe('a merge on the GPU', () => {
-	test('is the one of the CPU, also where LoRAs cancel each other, and for other ratios', async () => {
+	test('is the one of the CPU, also where LoRAs cancel each other, for other ratios, and for files in halves beside others', async () => {
 		const gpu = await openTestGpu();
 		const module = (block: number, rank: number, seed: number, nudge = 0): TestModule => ({
 			name: `lora_unet_down_blocks_${block}_attentions_0_transformer_blocks_0_attn2_to_k`,
@@ -107,7 +109,12 @@ describe('a merge on the GPU', () => {
 			down: randomFloats(rank * 64, seed).map((x, i) => x + nudge * Math.sin(i)),
 			up: randomFloats(rank * 48, seed + 1).map((x, i) => x + nudge * Math.cos(i))
 		});
-		const a = await openModules('a', [module(0, 4, 1), module(1, 6, 3)]);
+		const halved = tensorsOf([module(0, 4, 1), module(1, 6, 3), module(3, 2, 13)]).map((tensor) => ({
+			...tensor,
+			dtype: 'F16' as const,
+			data: floatsToHalves(Float32Array.from(tensor.data as Float32Array))
+		}));
+		const a = await openTensors('a', halved);
 		const b = await openModules('b', [module(0, 4, 1, 1e-4), module(1, 3, 9), module(2, 5, 11)]);
 		const [fast, exact] = [new MergeSession([a, b]), new MergeSession([a, b])];
 		try {
