@@ -19,7 +19,7 @@ import { TrainingControl } from '../../../src/training/events';
 import type { TrainingEvent } from '../../../src/training/events';
 import type { RunMemory, RunState, TrainedModules } from '../../../src/training/run-state';
 import { trainRecipe } from '../../../src/training/train';
-import { nanoRecipe, nanoWeights, trainNano } from './nano';
+import { nanoRecipe, nanoWeights, trainNano } from '../nano';
 
 /** A device of its own: these tests count its buffers and break it. */
 async function freshGpu(): Promise<{ gpu: Gpu; live: LiveBuffers }> {

@@ -1,18 +1,18 @@
 /** The smallest UNet that still has every kind of layer, with random weights, and a recipe that trains it in milliseconds a step: for tests of what happens around the numbers. */
-import type { ModelConfig, UnetConfig } from '../../../src/diffusion/config';
-import { SD15_UNET } from '../../../src/diffusion/config';
-import { unetConstants } from '../../../src/diffusion/unet-layout';
-import type { Gpu } from '../../../src/gpu/gpu';
-import { WeightStore } from '../../../src/kernels/weights';
-import { defaultRecipe } from '../../../src/recipe/defaults';
-import { defaultOptimizer } from '../../../src/recipe/optimizers';
-import type { Recipe } from '../../../src/recipe/recipe';
-import type { TrainingEvent } from '../../../src/training/events';
-import { TrainingControl } from '../../../src/training/events';
-import type { RunMemory } from '../../../src/training/run-state';
-import { trainRecipe } from '../../../src/training/train';
-import type { TrainingResult } from '../../../src/training/run-kit';
-import { randomFloats } from '../harness';
+import type { ModelConfig, UnetConfig } from '../../src/diffusion/config';
+import { SD15_UNET } from '../../src/diffusion/config';
+import { unetConstants } from '../../src/diffusion/unet-layout';
+import type { Gpu } from '../../src/gpu/gpu';
+import { WeightStore } from '../../src/kernels/weights';
+import { defaultRecipe } from '../../src/recipe/defaults';
+import { defaultOptimizer } from '../../src/recipe/optimizers';
+import type { Recipe } from '../../src/recipe/recipe';
+import type { TrainingEvent } from '../../src/training/events';
+import { TrainingControl } from '../../src/training/events';
+import type { RunMemory } from '../../src/training/run-state';
+import { trainRecipe } from '../../src/training/train';
+import type { TrainingResult } from '../../src/training/run-kit';
+import { randomFloats } from './harness';
 
 const UNET: UnetConfig = {
 	...SD15_UNET,
@@ -46,6 +46,12 @@ export async function nanoWeights(gpu: Gpu, storage: 'f16' | 'f32' = 'f32'): Pro
 		);
 	}
 	return store;
+}
+
+/** A picture and another one, as far as a model that has seen none can tell. */
+export function nanoLatents(side: number): { original: Float32Array; target: Float32Array; height: number; width: number } {
+	const original = randomFloats(side * side * 4, 77);
+	return { original, target: original.map((x, i) => (i % (8 * side) < 2 * side ? -x : x)), height: side, width: side };
 }
 
 /** Pass 1 alone. */
