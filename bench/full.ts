@@ -3,10 +3,10 @@
  *
  *   npx vite build --ssr bench/full.ts --outDir dist/bench
  *   node dist/bench/full.js (--model FILE | --random sd15|sdxl|tiny-sdxl) [--size 512] [--rank 16] [--conv 0] [--batch 1] [--storage f16|f32] [--base f16|int8]
- *                           [--cases SIZE:RANK:BATCH,…] [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--label TEXT]
+ *                           [--cases SIZE:RANK:BATCH,…] [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--blank] [--label TEXT]
  *
  * --cases 512:16:1,1024:16:2 measures just these sizes, ranks and batches, without a budget. --size (pixels), --rank, --conv, --batch and --budget take lists (`512,768`); every combination is measured, and a case that fails is a line with `error`. --budget is what intermediates may
- * take; `none` recomputes nothing. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale. Times are of this machine alone.
+ * take; `none` recomputes nothing. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale; with --blank they are left out, which is for planning and recording alone. Times are of this machine alone.
  */
 import { parseArgs } from 'node:util';
 import { line, openBed } from './full/bed';
@@ -28,6 +28,7 @@ const { values: args } = parseArgs({
 		profile: { type: 'boolean', default: false },
 		forward: { type: 'string', default: 'yes' },
 		checked: { type: 'boolean', default: false },
+		blank: { type: 'boolean', default: false },
 		cases: { type: 'string' },
 		label: { type: 'string', default: '' }
 	}
@@ -40,7 +41,8 @@ const bed = await openBed({
 	random: args.random,
 	storage: args.storage === 'f32' ? 'f32' : 'f16',
 	base: args.base === 'int8' ? 'int8' : 'f16',
-	checked: args.checked
+	checked: args.checked,
+	blank: args.blank
 });
 const { adapter } = bed.gpu;
 line({

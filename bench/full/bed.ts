@@ -11,7 +11,7 @@ import { WeightStore } from '../../src/kernels/weights';
 import type { ModelFamily } from '../../src/recipe/recipe';
 import { countBuffers } from './live';
 import type { LiveBuffers } from './live';
-import { RANDOM_MODELS, randomWeights } from './weights';
+import { blankWeights, RANDOM_MODELS, randomWeights } from './weights';
 
 export interface Bed {
 	readonly gpu: Gpu;
@@ -31,9 +31,11 @@ export interface BedOptions {
 	readonly base: 'f16' | 'int8';
 	/** With WebGPU's validation. */
 	readonly checked: boolean;
+	/** Weights are given room, not numbers. */
+	readonly blank: boolean;
 }
 
-export async function openBed({ model, random, storage, base, checked }: BedOptions): Promise<Bed> {
+export async function openBed({ model, random, storage, base, checked, blank }: BedOptions): Promise<Bed> {
 	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]), { unclamped: !checked });
 	const live = countBuffers(gpu.device);
 	const weights = new WeightStore(gpu, storage, base);
@@ -47,7 +49,7 @@ export async function openBed({ model, random, storage, base, checked }: BedOpti
 	}
 	const known = RANDOM_MODELS[random ?? ''];
 	if (!known) throw new Error(`Name a checkpoint with --model, or one of ${Object.keys(RANDOM_MODELS).join(', ')} with --random.`);
-	await randomWeights(gpu, known.unet, weights);
+	await (blank ? blankWeights : randomWeights)(gpu, known.unet, weights);
 	return { gpu, live, weights, ...known, secondsWeights: seconds() };
 }
 

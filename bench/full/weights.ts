@@ -48,6 +48,17 @@ function normal(length: number, value: number): Float32Array {
 	return new Float32Array(length).fill(value);
 }
 
+/** Room for all weights and nothing in it: for planning, compiling and recording on machines that compute nothing. */
+export async function blankWeights({ device }: Gpu, config: UnetConfig, store: WeightStore): Promise<void> {
+	const { queue } = device;
+	const write = queue.writeBuffer.bind(queue);
+	queue.writeBuffer = () => undefined;
+	const constants = unetConstants(config).map(({ name, shape }) => ({ name, shape, count: shape.reduce((product, size) => product * size, 1) }));
+	const nothing = new Uint16Array(Math.max(...constants.map(({ count }) => count)));
+	for (const { name, shape, count } of constants) await store.add(name, shape, nothing.subarray(0, count));
+	queue.writeBuffer = write;
+}
+
 export async function randomWeights(gpu: Gpu, config: UnetConfig, store: WeightStore): Promise<void> {
 	const constants = unetConstants(config);
 	const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);

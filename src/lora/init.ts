@@ -39,5 +39,7 @@ export function initialFactors(module: NetworkModule, index: number, seed: numbe
 	}
 	const bound = 1 / Math.sqrt(columns);
 	const uniform = new UniformStream(seed, [index, STREAM]).take(0, module.rank * columns);
-	return { down: Float32Array.from(uniform, (u) => (2 * u - 1) * bound), up: new Float32Array(module.outFeatures * module.rank) };
+	const down = new Float32Array(uniform.length);
+	for (let i = 0; i < down.length; i++) down[i] = (2 * (uniform[i] ?? 0) - 1) * bound;
+	return { down, up: new Float32Array(module.outFeatures * module.rank) };
 }
