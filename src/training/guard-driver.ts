@@ -5,7 +5,7 @@
  * - At every look the numbers asked for at the last one are judged, then new ones are asked for: norm, skipped steps, losses. So nothing waits, and what is judged depends
  *   on the step alone.
  * - Two copies of factors and optimizer state are kept (`kernels/backup.ts` says where): the good one, and a newer candidate. The candidate becomes the good one when two looks after it have been calm;
- *   a new candidate is taken five looks after the last. So a state in which the trouble had already begun is not taken for good.
+ *   a new candidate is taken five looks after the last, if the network is not clearly worse than none then. So a state in which the trouble had already begun is not taken for good.
  * - Going back restores factors, optimizer, loss scale and step; draws and schedule are functions of the step, so the pass goes on as if it had had the lower rate from there.
  * - The state goes into snapshots with both copies, so that a resumed run would go back to the same place. Networks whose copies are larger than `MOST_KEPT` bytes leave them out;
  *   then the snapshot itself is the good state.
@@ -18,7 +18,7 @@ import type { FactorStore } from '../kernels/factors';
 import type { GuardSettings } from '../recipe/recipe';
 import { awaitedLater } from './awaited-later';
 import type { PassName, TrainingEvent } from './events';
-import { afterRollback, look, lookEvery, newGuard } from './guard';
+import { afterRollback, look, lookEvery, newGuard, worthKeeping } from './guard';
 import type { Alarm, GuardState } from './guard';
 import type { LossReporter } from './loss-reporter';
 import type { LossScaler, ScalerState } from './loss-scale';
@@ -183,7 +183,7 @@ export class GuardDriver {
 			return { loss, expected: timesteps && observer.expected(timesteps) };
 		});
 		this.#seen = asked.step;
-		const found = look(this.#state, { losses, base: observer.base, skipped, norm, verdict: observer.verdict });
+		const found = look(this.#state, { losses, base: observer.base, skipped, norm, verdict: observer.verdict, spent: observer.spent(asked.step) });
 		this.#state = found.state;
 		return found.alarm;
 	}
@@ -196,7 +196,7 @@ export class GuardDriver {
 			this.#good = candidate;
 			this.#candidate = undefined;
 		}
-		if (!this.#candidate && k >= this.#good.step + RENEW * this.#every) {
+		if (!this.#candidate && k >= this.#good.step + RENEW * this.#every && worthKeeping(this.#state)) {
 			this.#candidateCopy.take();
 			this.#candidate = { step: k, scaler: this.parts.scaler.state, norm: this.#state.norm };
 		}

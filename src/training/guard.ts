@@ -7,7 +7,8 @@
  *   steps are its search, and are allowed for.)
  * - `loss`: the median of the last eight of loss / expected is above `hopeless` (2.5 … 6): the network does far worse than none. Expected is what a network that does nothing has at
  *   the same timesteps: a raw loss says more of its timestep than of the network (they differ a hundredfold). Without timesteps, the median of the first steps stands in, and
- *   the limit is 20.
+ *   the limit is 20. Once half of the pass's learning rate is spent, the limit is 2.5: good runs overshoot while the rate is high, but are back by then; what is left of the rate no longer saves one that
+ *   is not (mini model, two and a half times the usual rate: four to nine times the base at three quarters, twice at the end, where the usual rate ends at half).
  * - `loss` too: that median lies above the median of the last healthy stretch by 8 robust deviations of it and by a factor of 4, at two looks in a row.
  * - `norm`: the norm of all factors is not finite or grew more than 1.4-fold from one look to the next. In ten steps of healthy runs it never grew more than 1.13-fold, with ten
  *   times the rate 1.6 to 4.7-fold where the run broke (test/fixtures/judgement).
@@ -43,6 +44,8 @@ export interface GuardReading {
 	/** Of all factors; undefined: not measured. */
 	readonly norm: number | undefined;
 	readonly verdict: ProbeVerdict;
+	/** Share of the pass's learning rate that those steps and all before them have spent, 0…1. */
+	readonly spent: number;
 }
 
 export interface Alarm {
@@ -56,6 +59,10 @@ const MEMORY = 72;
 const NEEDED = 24;
 const FIRST = 3;
 const BLIND_LIMIT = 20;
+const LATE = 0.5;
+const LATE_LIMIT = 2.5;
+/** Above so many times what a network that does nothing has, a state is not worth going back to. */
+const WORSE = 1.5;
 const SEARCH = 8;
 const RISE_DEVIATIONS = 8;
 const RISE_FACTOR = 4;
@@ -105,12 +112,17 @@ export function look(state: GuardState, reading: GuardReading): { state: GuardSt
 	if (worstBroken >= BROKEN || fresh > allowed) return { state: next, alarm: { reason: 'notFinite', value: Math.max(worstBroken, fresh), limit: BROKEN } };
 	if (norm !== null && (!Number.isFinite(norm) || (state.norm !== null && state.norm > 0 && norm > GROWTH * state.norm)))
 		return { state: next, alarm: { reason: 'norm', value: norm / (state.norm ?? norm), limit: GROWTH } };
-	const limit = known ? hopeless(reading.base ?? 0) : BLIND_LIMIT;
+	const limit = known ? (reading.spent >= LATE ? LATE_LIMIT : hopeless(reading.base ?? 0)) : BLIND_LIMIT;
 	const level = Math.exp(median(window.slice(-RECENT)) - (known ? 0 : (start ?? NaN)));
 	if (window.length >= Math.min(RECENT, reading.losses.length * 2) && level > limit) return { state: next, alarm: { reason: 'loss', value: level, limit } };
 	if (risen && state.risen) return { state: next, alarm: { reason: 'loss', ...risen } };
 	if (reading.verdict === 'collapsed') return { state: next, alarm: { reason: 'probe', value: level, limit } };
 	return { state: next, alarm: null };
+}
+
+/** Whether the network is one to go back to: not clearly worse than none. Where it is not known what to expect, any is that raised no alarm. */
+export function worthKeeping(state: GuardState): boolean {
+	return state.start !== null || state.window.length === 0 || Math.exp(median(state.window.slice(-RECENT))) <= WORSE;
 }
 
 /** Whether the latest losses stand out from those before them; by which factor and what would have been allowed. */

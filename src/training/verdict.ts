@@ -7,9 +7,13 @@
  *   `hopeless` is 6, less where the base itself is large (predicting nothing at all has a loss of about 1), never under 2.5. A good AdamW run overshoots to 2.4 × base in its first
  *   ten steps and comes back; a rate ten times too high goes to 60 × and stays there (test/fixtures/judgement).
  * - `overfitting`: something had been learnt (best m under 0.8), and for three readings m has been above 1.5 × that best. The best step lies behind.
+ * - `notConverging`, first kind: nine tenths of the pass's learning rate are spent and the loss has been falling with it all the way, like a power of what is spent, so that twice the
+ *   rate would take more than a third off it. Seen by three signs: the curve has hardly ever risen (a rate that is high enough makes it jump); from the half on ln r falls by 0.65 to 1.3
+ *   for each ln of what is spent (faster is the falling rate calming down what a high one has stirred up); and along a straight line. A tenth of a good rate: 0.7 to 0.85 where the level
+ *   alone would say "enough"; good rates: under 0.6, or with jumps (test/fixtures/judgement).
  * - `converged`: something was learnt, and over at least four readings and a tenth of the pass m has fallen by less than 3 %; near the end, where any schedule lets the
  *   curve run flat, only if m is at or under `enough`.
- * - `notConverging`: three tenths of the pass are over, the curve is smooth (a high rate makes it jump, and what it has learnt shows only when the rate falls), and at the
+ * - `notConverging`, second kind: three tenths of the pass are over, the curve is smooth (a high rate makes it jump, and what it has learnt shows only when the rate falls), and at the
  *   pace of its second half so far, measured in learning rate still to come, m would end above `enough`.
  * - `learning`: m is under 0.97; `notYet` otherwise.
  * A verdict replaces another only when two readings in a row call for it, so that it does not flicker; a value that is not finite, and the first sign of learning, count at once.
@@ -43,6 +47,13 @@ const LEARNT = 0.8;
 const SMOOTH = 0.06;
 /** From here on flatness may be the schedule's doing. */
 const LATE = 0.9;
+/** Part of all ups and downs that may be ups on a curve that falls all the way. */
+const RISES = 0.1;
+/** How steeply a curve falls that would go on falling (ln r by ln of what is spent), and how steeply one that is only calming down. */
+const PACE = { least: 0.65, most: 1.3 };
+/** Share of the late fall that such a straight line must account for (r²); 0.92 and more with a tenth of a good rate. */
+const STRAIGHT = 0.85;
+const PACE_READINGS = 8;
 const FIRST_SIGN = 0.97;
 const FLAT = 0.03;
 const FLAT_READINGS = 4;
@@ -76,6 +87,7 @@ function raw(readings: readonly ProbeReading[], frame: VerdictFrame): ProbeVerdi
 	const best = Math.min(...m);
 	if (now > hopeless(base) || (best < 0.7 && now > 0.7 && now > 2.5 * best)) return 'collapsed';
 	if (best < LEARNT && m.length > 3 && m.slice(-3).every((value) => value > 1.5 * best)) return 'overfitting';
+	if (stillFalling(ratios, readings, spent)) return 'notConverging';
 	if (now < learnt && (spent(step) < LATE || now <= enough) && flat(m, readings, steps)) return 'converged';
 	if (readings.length >= 4 && step >= 0.3 * steps && smooth(ratios) && atTheEnd(m, readings, spent) > enough) return 'notConverging';
 	return now < FIRST_SIGN ? 'learning' : 'notYet';
@@ -93,6 +105,23 @@ function smooth(ratios: readonly number[]): boolean {
 	const strides = ratios.slice(1).map((ratio, i) => Math.log(ratio / (ratios[i] ?? NaN)));
 	const usual = median(strides);
 	return median(strides.map((stride) => Math.abs(stride - usual))) < SMOOTH;
+}
+
+/** The learning rate is nearly spent, and the loss has been falling with it to the end. */
+function stillFalling(ratios: readonly number[], readings: readonly ProbeReading[], spent: VerdictFrame['spent']): boolean {
+	const last = readings.at(-1);
+	if (!last || readings.length < PACE_READINGS || spent(last.step) < LATE) return false;
+	const strides = ratios.map((ratio, i) => Math.log(ratio / (ratios[i - 1] ?? 1)));
+	const ups = strides.reduce((sum, stride) => sum + Math.max(0, stride), 0);
+	if (ups >= RISES * strides.reduce((sum, stride) => sum + Math.abs(stride), 0)) return false;
+	const late = readings.map(({ step }, i) => ({ x: Math.log(spent(step)), y: Math.log(ratios[i] ?? NaN) })).filter(({ x }) => x >= Math.log(0.5));
+	const middle = (of: (point: (typeof late)[number]) => number): number => late.reduce((sum, point) => sum + of(point), 0) / late.length;
+	const [x, y] = [middle((point) => point.x), middle((point) => point.y)];
+	const both = middle((point) => (point.x - x) * (point.y - y));
+	const alone = middle((point) => (point.x - x) ** 2);
+	const pace = -both / alone;
+	const straight = both ** 2 / (alone * middle((point) => (point.y - y) ** 2));
+	return pace > PACE.least && pace < PACE.most && straight > STRAIGHT;
 }
 
 /** m at the last step, if it goes on falling with the learning rate spent as over the second half of the readings. */

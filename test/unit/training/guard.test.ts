@@ -1,10 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { afterRollback, look, lookEvery, newGuard } from '../../../src/training/guard';
+import { afterRollback, look, lookEvery, newGuard, worthKeeping } from '../../../src/training/guard';
 import type { GuardReading, GuardState } from '../../../src/training/guard';
-import { alarmOf, histories, verdictsOf } from './histories';
+import { alarmOf, curves, histories, verdictsOf, verdictsOfCurve } from './histories';
 
 const calm = (n: number, level = 0.5) => Array.from({ length: n }, (_, i) => ({ loss: 0.02 * level * Math.exp(0.4 * Math.sin(7 * i)), expected: 0.02 }));
-const reading = (change: Partial<GuardReading> = {}): GuardReading => ({ losses: calm(10), base: 0.02, skipped: 0, norm: 30, verdict: 'learning', ...change });
+const reading = (change: Partial<GuardReading> = {}): GuardReading => ({
+	losses: calm(10),
+	base: 0.02,
+	skipped: 0,
+	norm: 30,
+	verdict: 'learning',
+	spent: 0.2,
+	...change
+});
 /** After four healthy looks. */
 const settled = (): GuardState => [1, 2, 3, 4].reduce((state) => look(state, reading()).state, newGuard());
 
@@ -41,6 +49,21 @@ describe('guard', () => {
 		expect(first.alarm).toBeNull();
 		expect(look(first.state, reading({ losses: calm(10, 0.9) })).alarm?.reason).toBe('loss');
 		expect(look(first.state, reading({ losses: calm(10, 0.1) })).alarm).toBeNull();
+	});
+
+	it('lets a network overshoot while the rate is high, and not when half of the rate is spent', () => {
+		const over = calm(10, 4);
+		expect(look(newGuard(), reading({ losses: over })).alarm).toBeNull();
+		expect(look(newGuard(), reading({ losses: over, spent: 0.6 })).alarm).toMatchObject({ reason: 'loss', limit: 2.5 });
+		expect(look(newGuard(), reading({ losses: calm(10, 1.5), spent: 0.6 })).alarm).toBeNull();
+	});
+
+	it('goes back to no network that is clearly worse than none, where that is known', () => {
+		const after = (level: number, known = true) =>
+			worthKeeping(look(newGuard(), reading({ losses: calm(10, level).map((one) => (known ? one : { ...one, expected: undefined })) })).state);
+		expect([after(0.5), after(1), after(3)]).toEqual([true, true, false]);
+		expect(after(3, false)).toBe(true);
+		expect(worthKeeping(newGuard())).toBe(true);
 	});
 
 	it('lets single outliers pass, and the search for the loss scale at the beginning', () => {
@@ -90,9 +113,23 @@ describe('recorded runs', () => {
 		for (const run of broken) expect(alarmOf(run, { blind: true, probe: false }), run.name).not.toBeNull();
 	});
 
-	it('a tenth of the rate is called "not converging" where it does not get there, the usual rate never', () => {
-		for (const run of named('Lion-x0.1')) expect(verdictsOf(run).at(-1), run.name).toBe('notConverging');
-		for (const run of named('x1').filter(({ name }) => !name.includes('x10'))) expect(verdictsOf(run), run.name).not.toContain('notConverging');
+	const usual = named('x1').filter(({ name }) => !name.includes('x10'));
+
+	it('a tenth of the rate ends as "not converging" in every pass, however often one looks', () => {
+		expect(named('x0.1').length).toBe(6);
+		for (const take of [1, 2]) {
+			const enough = named('x0.1').filter(({ steps, every }) => steps / every / take >= 8);
+			expect(enough.length).toBeGreaterThan(3);
+			for (const run of enough) expect(verdictsOf(run, take).at(-1), run.name).toBe('notConverging');
+		}
+	});
+
+	it('the usual rate is never called so', () => {
+		for (const take of [1, 2, 3]) for (const run of usual) expect(verdictsOf(run, take), `${run.name}, every ${take}`).not.toContain('notConverging');
+	});
+
+	it('nor is it in this engine, and there too a tenth of it is', () => {
+		for (const curve of curves) expect(verdictsOfCurve(curve).at(-1) === 'notConverging', curve.name).toBe(curve.name.endsWith('x0.1'));
 	});
 
 	it('what breaks is called collapsed and nothing else is', () => {

@@ -25,15 +25,40 @@ export interface History {
 
 export const histories = JSON.parse(readFileSync('test/fixtures/judgement/histories.json', 'utf8')) as History[];
 
+/** Curves of the probe as this engine drew them (bench/judgement.ts): step and loss by base. */
+interface Curve {
+	name: string;
+	kind: History['kind'];
+	steps: number;
+	base: number;
+	readings: [step: number, ratio: number][];
+}
+
+export const curves = JSON.parse(readFileSync('test/fixtures/judgement/engine.json', 'utf8')) as Curve[];
+
 const finite = (value: number | null | undefined): number => value ?? Infinity;
+
+const spentOf = (steps: number) => rateSpent({ learningRate: 1, iterations: steps, schedule: defaultSchedule('cosine') });
+
+function verdictsAt(kind: History['kind'], base: number, steps: number, readings: { step: number; now: number }[]) {
+	const frame = { base, steps, enough: kind === 'copier' ? 0.45 : 0.7, spent: spentOf(steps) };
+	return readings.map((_, i) => judge(readings.slice(0, i + 1), frame));
+}
 
 /** What the probe says at each of its readings; `every` of the recorded ones make one. */
 export function verdictsOf({ kind, probes, steps, every }: History, take = 1) {
 	const means = probes.map((bands) => mean(bands.map(finite)));
 	const readings = means.map((now, i) => ({ step: i * every, now })).filter((_, i) => i > 0 && i % take === 0);
-	const spent = rateSpent({ learningRate: 1, iterations: steps, schedule: defaultSchedule('cosine') });
-	const frame = { base: means[0] ?? NaN, steps, enough: kind === 'copier' ? 0.45 : 0.7, spent };
-	return readings.map((_, i) => judge(readings.slice(0, i + 1), frame));
+	return verdictsAt(kind, means[0] ?? NaN, steps, readings);
+}
+
+export function verdictsOfCurve({ kind, base, steps, readings }: Curve) {
+	return verdictsAt(
+		kind,
+		base,
+		steps,
+		readings.map(([step, ratio]) => ({ step, now: ratio * base }))
+	);
 }
 
 /** The first alarm of the guard and its step, or null. Numbers come in one look late, as in training. */
@@ -43,6 +68,7 @@ export function alarmOf(run: History, options: { blind?: boolean; probe?: boolea
 	const points = { t: [0, 1, 2, 3].map((band) => range.min + ((band + 0.5) / 4) * (range.max - range.min)) };
 	const base = (run.probes[0] ?? []).map(finite);
 	const verdicts = verdictsOf(run);
+	const spent = spentOf(run.steps);
 	let state = newGuard();
 	for (let step = looks; step <= run.steps; step += looks) {
 		const losses = run.losses.slice(step - looks, step).map((loss, i) => ({
@@ -51,7 +77,8 @@ export function alarmOf(run: History, options: { blind?: boolean; probe?: boolea
 		}));
 		const [down, up] = run.norms[step / run.every] ?? [];
 		const verdict = options.probe === false ? 'notYet' : (verdicts[step / run.every - 1] ?? 'notYet');
-		const found = look(state, { losses, base: options.blind ? undefined : mean(base), skipped: 0, norm: Math.hypot(finite(down), finite(up)), verdict });
+		const norm = Math.hypot(finite(down), finite(up));
+		const found = look(state, { losses, base: options.blind ? undefined : mean(base), skipped: 0, norm, verdict, spent: spent(step) });
 		state = found.state;
 		if (found.alarm) return { step, alarm: found.alarm };
 	}

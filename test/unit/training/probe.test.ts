@@ -79,6 +79,13 @@ describe('verdict', () => {
 		['as slow, but with a long way to go', [0.99, 0.97, 0.95, 0.93, 0.91, 0.89], 200, 'learning'],
 		['far above its start', [7, 40, 60], 100, 'collapsed'],
 		['overshooting, then coming down', [2.1, 2.4, 1.3, 1.1, 0.8, 0.6], 300, 'learning'],
+		[
+			'low enough, but falling to the end as the rate is spent',
+			Array.from({ length: 12 }, (_, i) => Math.min(0.97, 0.36 * ((i + 1) / 12) ** -0.8)),
+			120,
+			'notConverging'
+		],
+		['low, and falling ever less', Array.from({ length: 12 }, (_, i) => Math.min(0.97, 0.36 * ((i + 1) / 12) ** -0.3)), 120, 'learning'],
 		['climbing back over its start', [0.5, 0.2, 0.1, 0.8, 0.9, 1.1], 300, 'collapsed'],
 		['rising from its best', [0.5, 0.2, 0.2, 0.2, 0.34, 0.36, 0.38, 0.4, 0.42], 100, 'overfitting'],
 		['not a number', [0.5, NaN], 100, 'collapsed']

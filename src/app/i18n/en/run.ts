@@ -26,7 +26,7 @@ export const run = {
 		converged: 'Converged: further steps change little.',
 		overfitting: 'Past its best: the loss at fixed noise rises again. An earlier step is better; look at the previews and take the file saved there.',
 		collapsed: 'Collapsed: the network does worse than none at all. Lower the learning rate or alpha.',
-		notConverging: 'Not converging: at this pace the pass ends before it has learnt enough. Raise the learning rate (three times, say) or the steps.'
+		notConverging: 'Not converging: at this pace the pass ends before it has learnt what it could. Raise the learning rate (three times, say) or the steps.'
 	},
 	endedEarly: (pass: string, step: string, steps: string) => `${pass} had converged and was ended at step ${step} of ${steps}.`,
 	guard: {
