@@ -161,7 +161,11 @@ export class PlotSession {
 					const size = latents.length / indices.length;
 					decoding = decoding.then(async () => {
 						for (const [i, index] of indices.entries()) {
-							const picture = await timed('decode', conditioner.decode(latents.slice(i * size, (i + 1) * size), height, width));
+							const latent = latents.slice(i * size, (i + 1) * size);
+							const picture = await timed(
+								'decode',
+								conditioner.decode(latent, height, width, () => continueUnlessStopped(control))
+							);
 							drawn++;
 							emit({ type: 'plotCell', index, picture });
 						}
@@ -176,7 +180,9 @@ export class PlotSession {
 			return { outcome: 'done', drawn, compiled: this.#compiled };
 		} catch (error) {
 			if (!(error instanceof Cancelled)) throw error;
-			await decoding;
+			await decoding.catch((late: unknown) => {
+				if (!(late instanceof Cancelled)) throw late;
+			});
 			return { outcome: 'stopped', drawn, compiled: this.#compiled };
 		}
 	}
