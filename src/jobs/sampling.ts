@@ -143,6 +143,9 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 				environment.emit({ type: 'sampleStep', step: done, steps });
 			}
 		});
+		// Its room is for the VAE now.
+		denoiser.destroy();
+		denoiser = undefined;
 		return await conditioner.decode(latent, height, width, (fraction) => {
 			continueUnlessStopped(control);
 			environment.emit({ type: 'state', state: 'sampling', detail: 'decode', fraction });
