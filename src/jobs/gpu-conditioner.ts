@@ -9,7 +9,7 @@ import type { Arenas } from '../kernels/arenas';
 import type { Conditioner } from './conditioner';
 import type { OpenModel } from './model';
 
-/** Whether pictures go through the GPU on this adapter. On lavapipe the CPU's own kernels are quicker ([benchmarks](docs/benchmarks.md)). */
+/** Whether pictures go through the GPU on this adapter. On lavapipe the CPU's own kernels are quicker. */
 export const encodesOnGpu = (gpu: Gpu): boolean => !gpu.adapter.software;
 
 /** More than the GPU has, or may bind at once. */
