@@ -18,7 +18,13 @@ export interface ShaderRequest {
 	readonly access: BindingAccess;
 }
 
-const files = import.meta.glob<string>('/shaders/*.wesl', { query: '?raw', eager: true, import: 'default' });
+const files = import.meta.glob<string>(['/shaders/*.wesl', '!/shaders/strip_*.wesl', '!/shaders/softmax.wesl'], {
+	query: '?raw',
+	eager: true,
+	import: 'default'
+});
+/** Only the VAE needs these: they come with their first pipeline, not with the page. */
+const later = import.meta.glob<string>(['/shaders/strip_*.wesl', '/shaders/softmax.wesl'], { query: '?raw', import: 'default' });
 const sources: Record<string, string> = {};
 for (const [path, text] of Object.entries(files)) sources[path.slice('/shaders/'.length)] = text;
 
@@ -59,6 +65,8 @@ export function shaderText(request: ShaderRequest): Promise<string> {
 }
 
 async function linkShader(request: ShaderRequest, name: string): Promise<string> {
+	const load = later[`/shaders/${request.shader}.wesl`];
+	if (load) sources[`${request.shader}.wesl`] = await load();
 	if (!(`${request.shader}.wesl` in sources)) throw new Error(`There is no shader shaders/${request.shader}.wesl`);
 	// The linker weighs more than all shaders; it comes with the first pipeline, not with the page.
 	const { link } = await import('wesl');
