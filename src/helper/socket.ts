@@ -16,10 +16,11 @@ import type { Problem } from '../jobs/events';
 import { errorProblem, type ProblemError } from '../jobs/problem';
 import { CLOSE, MAX_HANDSHAKE, readClientWords, SOCKET_PATH, type HelperInfo, type HelperWords } from '../service/handshake';
 import { Budget, Link, MAX_FRAME } from '../service/link';
-import { PROTOCOL_VERSION } from '../service/protocol';
+import { PROTOCOL_VERSION, type Request } from '../service/protocol';
 import type { RunHouse } from '../service/run-house';
 import { Sessions, type Session } from '../service/session';
 import type { Pairings } from './pairing';
+import { answerPairing } from './pairingRequests';
 
 export interface SocketLimits {
 	/** Connections that have not said who they are. */
@@ -33,6 +34,8 @@ export interface SocketLimits {
 	stallMs: number;
 	/** Between two pings; a client that answers none of two is gone. */
 	pingMs: number;
+	/** From the answer that a pairing is taken back to the end of its connections. */
+	partingMs: number;
 }
 
 export const SOCKET_LIMITS: SocketLimits = {
@@ -42,7 +45,8 @@ export const SOCKET_LIMITS: SocketLimits = {
 	total: 2 ** 30,
 	handshakeMs: 5000,
 	stallMs: 60_000,
-	pingMs: 20_000
+	pingMs: 20_000,
+	partingMs: 200
 };
 
 export interface SocketOptions {
@@ -153,8 +157,13 @@ class Sockets implements SocketServer {
 		this.options.note?.(`A page at ${printable(origin)} wanted to connect and was refused. If it is yours: utsushi pair --allow ${printable(origin)}`);
 	}
 
+	/** A page that this server serves itself. */
+	#isOwn(origin: string): boolean {
+		return this.options.hosts.some((host) => origin === `http://${host}`);
+	}
+
 	async #isAllowed(origin: string): Promise<boolean> {
-		if (this.options.hosts.some((host) => origin === `http://${host}`)) return true;
+		if (this.#isOwn(origin)) return true;
 		return origin !== 'null' && (await this.options.pairings.origins()).includes(origin);
 	}
 
@@ -226,7 +235,7 @@ class Sockets implements SocketServer {
 	}
 
 	#welcome({ socket }: Connection, owner: Owner, name: string, pending: readonly number[], runs: Readonly<Record<string, number>>): void {
-		const session = this.#sessions.open(owner.id, name, Date.now());
+		const session = this.#sessions.open(owner.id, name, Date.now(), (request) => this.#answerPairing(request, owner));
 		const before = this.#current.get(session);
 		if (before) this.#part(before, CLOSE.replaced, 'replaced');
 		this.#current.set(session, socket);
@@ -269,6 +278,14 @@ class Sockets implements SocketServer {
 		setTimeout(() => socket.terminate(), 1000).unref();
 	}
 
+	#answerPairing(request: Request, owner: Owner): Promise<unknown> | undefined {
+		const isOwn = owner.id === 'cli' || this.#isOwn(owner.origin);
+		const answer = answerPairing(request, { ...owner, isOwn }, this.options.pairings);
+		// The answer first, then the end.
+		if (request.type === 'unpair') void answer?.then(() => setTimeout(() => void this.#endRevoked(), this.#limits.partingMs).unref());
+		return answer;
+	}
+
 	/** Ends connections that do not answer, and those of pairings that were taken back. */
 	async #check(): Promise<void> {
 		const now = performance.now();
@@ -280,6 +297,10 @@ class Sockets implements SocketServer {
 			connection.alive = false;
 			if (connection.socket.readyState === connection.socket.OPEN) connection.socket.ping();
 		}
+		await this.#endRevoked();
+	}
+
+	async #endRevoked(): Promise<void> {
 		const pairings = new Set((await this.options.pairings.list().catch(() => undefined))?.map(({ id }) => id));
 		for (const { socket, owner } of this.#connections)
 			if (owner && owner.id !== 'cli' && !pairings.has(owner.id)) this.#part(socket, CLOSE.refused, 'pairing.token');

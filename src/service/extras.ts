@@ -53,6 +53,8 @@ export async function answerExtra(request: HelperRequest, platform: Pick<Platfor
 		case 'follow':
 		case 'fetchResult':
 		case 'forgetRun':
+		case 'listPairings':
+		case 'unpair':
 			return refuse(request.type);
 	}
 }

@@ -70,6 +70,17 @@ export interface ModelShelf {
 	save(name: string, bytes: Uint8Array): Promise<string | null>;
 }
 
+/** A page that may use the helper. */
+export interface PairedPage {
+	/** As `utsushi pair --list` shows it. */
+	id: string;
+	origin: string;
+	/** Milliseconds since the epoch. */
+	since: number;
+	/** The one that asks. */
+	own: boolean;
+}
+
 /** The snapshot of a job on the way to another trainer: the sealed bodies as the store keeps them. */
 export interface CarriedSnapshot {
 	state: ArrayBuffer;
@@ -81,7 +92,7 @@ export type HelperRequest =
 	| { type: 'listRuns' }
 	/** All events behind `after` (-1: from the first) come as if the run had just made them, then those it goes on making. null: no more of this run. */
 	| { type: 'follow'; run: string; after: number | null }
-	/** The files a training ended with (copier and result; intermediate ones are events). */
+	/** The files a training ended with (copier and result), or the newest of one that was cut off; the other intermediate ones are events. */
 	| { type: 'fetchResult'; run: string }
 	/** Removes what the helper remembers of a run that has ended; files in the results folder stay. */
 	| { type: 'forgetRun'; run: string }
@@ -91,7 +102,11 @@ export type HelperRequest =
 	/** Snapshots of `Keep.job`; worker and helper both answer, so that a run can change places. null: there is none. */
 	| { type: 'takeSnapshot'; job: string }
 	| { type: 'giveSnapshot'; job: string; snapshot: CarriedSnapshot }
-	| { type: 'dropSnapshot'; job: string };
+	| { type: 'dropSnapshot'; job: string }
+	/** Pages that are paired: the helper's own page sees all, another one those of its origin. */
+	| { type: 'listPairings' }
+	/** Takes a pairing back, for good; connections with it end. null: the page's own. */
+	| { type: 'unpair'; id: string | null };
 
 export interface HelperReplyOf {
 	listRuns: RunSummary[];
@@ -103,4 +118,7 @@ export interface HelperReplyOf {
 	takeSnapshot: CarriedSnapshot | null;
 	giveSnapshot: null;
 	dropSnapshot: null;
+	listPairings: PairedPage[];
+	/** `found`: there was one that the page may take back. */
+	unpair: { found: boolean };
 }

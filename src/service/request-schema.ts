@@ -153,7 +153,9 @@ const schema = v.variant('type', [
 	v.object({ type: v.literal('fetchLora'), id }),
 	v.object({ type: v.literal('takeSnapshot'), job: id }),
 	v.object({ type: v.literal('giveSnapshot'), job: id, snapshot: v.object({ state: buffer, copier: v.nullable(buffer) }) }),
-	v.object({ type: v.literal('dropSnapshot'), job: id })
+	v.object({ type: v.literal('dropSnapshot'), job: id }),
+	v.object({ type: v.literal('listPairings') }),
+	v.object({ type: v.literal('unpair'), id: v.nullable(id) })
 ]);
 
 /** @throws ServiceError `request.invalid` that names the first member that is wrong */

@@ -255,7 +255,11 @@ export class RunHouse {
 	async #result(run: RunId): Promise<HelperReplyOf['fetchResult']> {
 		const log = this.#known(run);
 		const files: ResultFile[] = [];
-		const wanted = log.head.files.filter(({ role }) => role !== 'intermediate');
+		const last = log.head.files.filter(({ role }) => role !== 'intermediate');
+		// One that was cut off has no result; the newest of what it saved on the way is what there is.
+		const wanted = last.some(({ role }) => role === 'result')
+			? last
+			: log.head.files.filter((file, i, all) => file.role !== 'intermediate' || i === all.length - 1);
 		const bytes = wanted.reduce((sum, file) => sum + file.bytes, 0);
 		if (bytes > MAX_RESULT) {
 			const message = `The results have ${Math.round(bytes / 2 ** 20)} MB together, too much for one answer. Follow the run from its first event, which brings them one by one.`;

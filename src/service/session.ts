@@ -34,6 +34,9 @@ export interface Outlet {
 	send(packed: Packed): Promise<void>;
 }
 
+/** Requests that are about the client itself and not about runs; undefined: it is none of them. */
+export type AnswerSelf = (request: Request) => Promise<unknown> | undefined;
+
 export class Session {
 	/** The next event of each run this client follows. */
 	readonly #cursors = new Map<RunId, number>();
@@ -46,7 +49,10 @@ export class Session {
 	/** When the last connection ended; undefined while there is one. */
 	left: number | undefined;
 
-	constructor(private readonly house: RunHouse) {
+	constructor(
+		private readonly house: RunHouse,
+		private readonly answerSelf: AnswerSelf = () => undefined
+	) {
 		this.#unlisten = house.onNews((run) => {
 			if (this.#cursors.has(run)) this.#signal();
 		});
@@ -112,6 +118,8 @@ export class Session {
 		let request: Request | undefined;
 		const outcome = await toOutcome(async () => {
 			request = checkRequest(given);
+			const own = this.answerSelf(request);
+			if (own) return own;
 			if (request.type === 'follow') return this.#follow(request.run, request.after);
 			this.#followFrom(request);
 			return this.house.request(request);
@@ -253,10 +261,10 @@ export class Sessions {
 	) {}
 
 	/** `owner`: the pairing; nobody else can take up its sessions. */
-	open(owner: string, name: string, now: number): Session {
+	open(owner: string, name: string, now: number, answerSelf?: AnswerSelf): Session {
 		this.#tidy(now);
 		const key = `${owner} ${name}`;
-		const session = this.#sessions.get(key) ?? new Session(this.house);
+		const session = this.#sessions.get(key) ?? new Session(this.house, answerSelf);
 		this.#sessions.set(key, session);
 		return session;
 	}

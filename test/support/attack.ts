@@ -92,7 +92,7 @@ export async function inside(change: object = {}): Promise<ReturnType<typeof rud
 	const connection = rude();
 	await connection.opened;
 	connection.socket.send(hello(change));
-	await expect.poll(() => connection.messages[0]).toMatchObject({ type: 'welcome' });
+	await expect.poll(() => connection.messages[0], { timeout: 10_000 }).toMatchObject({ type: 'welcome' });
 	return connection;
 }
 

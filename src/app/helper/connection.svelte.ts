@@ -3,7 +3,7 @@
  * models and runs. Loaded when a helper is known or its page is opened.
  */
 import type { AdapterSummary, ModelSource, Problem, TrainerClient } from '../../service/protocol';
-import type { NamedModel, NamedModels, RunSummary } from '../../service/helper-protocol';
+import type { NamedModel, NamedModels, PairedPage, RunSummary } from '../../service/helper-protocol';
 import { toProblem, trainer, type Place } from '../train/trainer.svelte';
 import { helperUrl, pairing, servedByHelper } from './pairing.svelte';
 
@@ -36,6 +36,8 @@ class HelperConnection {
 	problem = $state.raw<Problem | null>(null);
 	models = $state.raw<NamedModels | null>(null);
 	runs = $state.raw<RunSummary[] | null>(null);
+	/** Pages that may use the helper, as far as this one may know. */
+	pages = $state.raw<PairedPage[] | null>(null);
 	busy = $state(false);
 	#client: TrainerClient | null = null;
 	#whenOpen: (() => void)[] = [];
@@ -100,7 +102,12 @@ class HelperConnection {
 	async refresh(): Promise<void> {
 		try {
 			const at = trainer.at.helper;
-			[this.models, this.runs] = await Promise.all([at.request({ type: 'listModels' }), at.request({ type: 'listRuns' })]);
+			[this.models, this.runs, this.pages] = await Promise.all([
+				at.request({ type: 'listModels' }),
+				at.request({ type: 'listRuns' }),
+				// An older helper has no such list.
+				at.request({ type: 'listPairings' }).catch(() => null)
+			]);
 		} catch (error) {
 			this.problem = toProblem(error, 'helper');
 		}
@@ -137,10 +144,27 @@ class HelperConnection {
 		this.state = 'off';
 		this.models = null;
 		this.runs = null;
+		this.pages = null;
 	}
 
-	/** This browser forgets the helper; runs there go on. */
-	forget(): void {
+	/** Takes another page's pairing back at the helper. */
+	async unpair(id: string): Promise<boolean> {
+		try {
+			const { found } = await trainer.at.helper.request({ type: 'unpair', id });
+			this.pages = await trainer.at.helper.request({ type: 'listPairings' });
+			return found;
+		} catch (error) {
+			this.problem = toProblem(error, 'helper');
+			return false;
+		}
+	}
+
+	/** This browser forgets the helper, and the helper this page if it answers; runs there go on. */
+	async forget(): Promise<void> {
+		if (this.state === 'open') {
+			const told = trainer.at.helper.request({ type: 'unpair', id: null }).catch(() => undefined);
+			await Promise.race([told, new Promise((later) => setTimeout(later, PARTING_MS))]);
+		}
 		pairing.pairing = null;
 		this.#leave();
 		this.problem = null;
@@ -163,11 +187,15 @@ class HelperConnection {
 	#translate(source: ModelSource, place: Place): ModelSource | null {
 		if (place === 'here') return source.kind === 'named' ? null : source;
 		if (source.kind !== 'file') return source;
-		const twin = 'vae' in source && source.vae ? undefined : this.twinOf({ name: source.name, size: source.blob.size });
-		if (twin) return { kind: 'named', id: twin.id };
+		const twin = this.twinOf({ name: source.name, size: source.blob.size });
+		// A VAE of its own is small enough to be sent along.
+		if (twin) return { kind: 'named', id: twin.id, vae: source.vae, prediction: source.prediction };
 		return source.blob.size <= MOST_SENT ? source : null;
 	}
 }
+
+/** How long the helper has for its answer when it is forgotten. */
+const PARTING_MS = 2000;
 
 /** A model of this size is sent to the helper; a larger one has to lie in one of its folders. */
 const MOST_SENT = 2 ** 29;

@@ -1,6 +1,7 @@
 /** Runs that the helper has: shown like any other run, and their files brought into the library. */
 import type { RunSummary } from '../../service/helper-protocol';
 import type { Problem } from '../../service/protocol';
+import { download } from '../download';
 import { keepFile } from '../library/keep';
 import { run } from '../run/run.svelte';
 import { trainer } from '../train/trainer.svelte';
@@ -12,6 +13,12 @@ export async function showRun({ run: id, job, started }: RunSummary): Promise<Pr
 	const { recipe } = await trainer.at.helper.request({ type: 'follow', run: id, after: null });
 	if (!recipe) return null;
 	return run.follow(id, { recipe }, job ?? id, started);
+}
+
+/** What the run made, as downloads of the browser; of one that was cut off, the newest it saved on the way. Errors: `ServiceError` */
+export async function downloadRun({ run: id }: RunSummary): Promise<void> {
+	const { files } = await trainer.at.helper.request({ type: 'fetchResult', run: id });
+	for (const { name, bytes } of files) download(name, bytes);
 }
 
 /** Returns how many files of the run are in the library now. Errors: `StorageError`, `ServiceError` */

@@ -104,7 +104,7 @@ describe('utsushi pair', () => {
 	const run = async (...words: string[]): Promise<string> => {
 		let out = '';
 		const streams = { out: (text: string) => void (out += text), err: () => undefined, terminal: false, columns: () => 80 };
-		const installation = { version: '0', app: '', bundled: () => '' };
+		const installation = { root: '', version: '0', app: '', bundled: () => '' };
 		await pair(parseArguments(['pair', ...words]) as PairCommand, { streams, installation, onInterrupt: () => () => undefined }, open());
 		return out;
 	};

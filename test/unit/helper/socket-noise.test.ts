@@ -41,6 +41,7 @@ describe('no text is a path', () => {
 		{ type: 'takeSnapshot', job: 'x' },
 		{ type: 'giveSnapshot', job: 'x', snapshot: { state: file, copier: null } },
 		{ type: 'dropSnapshot', job: 'x' },
+		{ type: 'unpair', id: 'x' },
 		{ type: 'inspect', name: 'x', blob: new Blob(['x']) }
 	];
 	const IDS = new Set(['run', 'id', 'modelId', 'job']);
