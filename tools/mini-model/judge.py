@@ -1,13 +1,14 @@
 """Scores LoRA files on generated faces: what the mouths, hair and eyes read as with the weights merged at some strengths.
 
     python judge.py MINI CLASSIFIER SAMPLES OUT.jsonl [--strengths 0.6,0.8] [--faces mouths|twelve|blue] [--pair front/closed.png,front/a.png]
-                    [--strip STRIP.png] FILE...
+                    [--strip STRIP.png] [--keep FOLDER] FILE...
 
 MINI: mini.safetensors, CLASSIFIER: reference/classifier.safetensors, SAMPLES: folder of front/*.png. One JSON line a file and strength. `mouths`: the six faces of the
 reference (seeds 200-205), `twelve`: its twelve (200-211), `blue`: six faces with blue hair (200-205), for LoRAs that change it. in/out are `Lab.effect`'s, with the mask of
---pair. --strip: one column a file (at the first strength), the first column without any.
+--pair. --strip: one column a file (at the first strength), the first column without any. --keep: pictures are kept there and not drawn a second time.
 """
 import argparse
+import hashlib
 import json
 import os
 
@@ -61,7 +62,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("model"), p.add_argument("classifier"), p.add_argument("samples"), p.add_argument("out"), p.add_argument("files", nargs="+")
     p.add_argument("--strengths", default="1"), p.add_argument("--faces", choices=SETS, default="mouths")
-    p.add_argument("--pair", default="front/closed.png,front/a.png"), p.add_argument("--strip")
+    p.add_argument("--pair", default="front/closed.png,front/a.png"), p.add_argument("--strip"), p.add_argument("--keep")
     a = p.parse_args()
     if not L.cuda:
         torch.set_num_threads(1)
@@ -73,10 +74,17 @@ def main():
     captions, n = SETS[a.faces]
     x, tags = E.noise(list(range(200, 200 + n))), [captions[i % len(captions)] for i in range(n)]
 
-    def draw(nets):
+    def draw(nets, key):
+        kept = os.path.join(a.keep, f"{a.faces}-{key}.npy") if a.keep else None
+        if kept and os.path.exists(kept):
+            return torch.from_numpy(np.load(kept)).to(L.dev)
         lab.load(nets)
-        return lab.sample(x, tags)[0]
-    before = draw([])
+        y = lab.sample(x, tags)[0]
+        if kept:
+            os.makedirs(a.keep, exist_ok=True)
+            np.save(kept, y.cpu().numpy())
+        return y
+    before = draw([], "without")
     with torch.no_grad():
         was = lab.cls(before)
     columns = [before]
@@ -85,8 +93,10 @@ def main():
     with open(a.out, "a") as f:
         for path in a.files:
             file = File(lab, path)
+            with open(path, "rb") as raw:
+                content = hashlib.sha256(raw.read()).hexdigest()[:16]
             for s in strengths:
-                y = draw([(file, s)])
+                y = draw([(file, s)], f"{content}-{s:g}")
                 if s == strengths[0]:
                     columns.append(y)
                 with torch.no_grad():
