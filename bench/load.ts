@@ -2,10 +2,10 @@
  * How fast a checkpoint gets onto the GPU, beside a plain sequential read of the same file, and what the process needs for it. One JSON line.
  *
  *   npx vite build --ssr bench/load.ts --outDir dist/bench
- *   node dist/bench/load.js FILE [--storage f16|f32] [--base f16|int8] [--rounds 2]
+ *   node dist/bench/load.js FILE [--storage f16|f32] [--base f16|int8] [--rounds 2] [--host]
  *
  * Both are measured in turns on a file that was read once before, so that both find it in the system's cache (or neither, where it does not fit). `ratio` is the loader's rate by the plain rate, both
- * by the bytes they read. `memory` is the most JavaScript held at once (heap and array buffers) beyond what it held before; `rss` counts the driver's buffers too, with a software adapter all of them.
+ * by the bytes they read, on the clock; `processorSeconds` are those of all threads. `--host` leaves the GPU out: a device that takes everything and does nothing, so that only reading and converting is timed. `memory` is the most JavaScript held at once (heap and array buffers) beyond what it held before; `rss` counts the driver's buffers too, with a software adapter all of them.
  */
 import { open } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -18,10 +18,16 @@ import { openFileAsBlob } from '../src/formats/node';
 import { openGpu } from '../src/gpu/gpu';
 import { dawn, FAST_FLAGS } from '../src/gpu/node';
 import { WeightStore } from '../src/kernels/weights';
+import { countingGpu } from './full/counting';
 
 const { values: args, positionals } = parseArgs({
 	allowPositionals: true,
-	options: { storage: { type: 'string', default: 'f16' }, base: { type: 'string', default: 'f16' }, rounds: { type: 'string', default: '2' } }
+	options: {
+		storage: { type: 'string', default: 'f16' },
+		base: { type: 'string', default: 'f16' },
+		rounds: { type: 'string', default: '2' },
+		host: { type: 'boolean', default: false }
+	}
 });
 const [path] = positionals;
 if (path === undefined) throw new Error('Name a checkpoint.');
@@ -45,12 +51,18 @@ async function plainRead(file: string): Promise<{ bytes: number; seconds: number
 	return { bytes, seconds: (performance.now() - started) / 1000 };
 }
 
+/** Processor seconds of this process so far, all threads: what a busy machine does not change much. */
+const processor = (): number => {
+	const { user, system } = process.cpuUsage();
+	return (user + system) / 1e6;
+};
+
 const used = (): { memory: number; rss: number } => {
 	const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
 	return { memory: heapUsed + arrayBuffers, rss };
 };
 
-const gpu = await openGpu(await dawn(FAST_FLAGS));
+const gpu = args.host ? countingGpu().gpu : await openGpu(await dawn(FAST_FLAGS));
 // As the app and the command line read it.
 const checkpoint = await openCheckpoint(blobSource(await openFileAsBlob(path)));
 const names = unetConstants(checkpoint.config.unet).map(({ name }) => UNET_PREFIX + name);
@@ -77,11 +89,22 @@ async function load(): Promise<{ seconds: number; memory: number; rss: number; g
 await plainRead(path);
 const rounds = [];
 for (let i = 0; i < Number(args.rounds); i++) {
+	const begun = processor();
 	const plain = await plainRead(path);
+	const between = processor();
 	const loaded = await load();
+	const processorSeconds = { plain: between - begun, load: processor() - between };
 	const plainRate = plain.bytes / plain.seconds;
 	const rate = unetBytes / loaded.seconds;
-	rounds.push({ plainSeconds: plain.seconds, plainGBs: plainRate / 1e9, loadSeconds: loaded.seconds, loadGBs: rate / 1e9, ratio: rate / plainRate, ...loaded });
+	rounds.push({
+		plainSeconds: plain.seconds,
+		plainGBs: plainRate / 1e9,
+		loadSeconds: loaded.seconds,
+		loadGBs: rate / 1e9,
+		ratio: rate / plainRate,
+		processorSeconds,
+		...loaded
+	});
 }
 process.stdout.write(`${JSON.stringify({ adapter: gpu.adapter.description, storage: args.storage, base: args.base, unetBytes, rounds })}\n`);
 // Dawn keeps the process alive while its instance exists.

@@ -3,12 +3,20 @@
  * Node's own `openAsBlob` counts sizes in 32 bits before Node 22: a 6.9 GB checkpoint would look 4 GiB shorter than it is.
  */
 import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { checkRange, type ByteSource } from './source';
 
 export interface FileByteSource extends ByteSource {
 	close(): Promise<void>;
+}
+
+async function fill(path: string, handle: FileHandle, offset: number, target: Uint8Array): Promise<void> {
+	for (let done = 0; done < target.length;) {
+		const { bytesRead } = await handle.read(target, done, target.length - done, offset + done);
+		if (bytesRead === 0) throw new Error(`${path} ended at byte ${offset + done} while being read`);
+		done += bytesRead;
+	}
 }
 
 /**
@@ -23,12 +31,12 @@ export async function fileSource(path: string): Promise<FileByteSource> {
 		async read(offset, length) {
 			checkRange(size, offset, length);
 			const bytes = new Uint8Array(length);
-			for (let done = 0; done < length;) {
-				const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-				if (bytesRead === 0) throw new Error(`${path} ended at byte ${offset + done} while being read`);
-				done += bytesRead;
-			}
+			await fill(path, handle, offset, bytes);
 			return bytes;
+		},
+		readInto(offset, target) {
+			checkRange(size, offset, target.length);
+			return fill(path, handle, offset, target);
 		},
 		close: () => handle.close()
 	};
@@ -62,6 +70,16 @@ class DiskBlob extends Blob {
 			return bytes.buffer instanceof ArrayBuffer ? bytes.buffer : bytes.slice().buffer;
 		} finally {
 			await source.close();
+		}
+	}
+
+	async readInto(offset: number, target: Uint8Array): Promise<void> {
+		checkRange(this.size, offset, target.length);
+		const handle = await open(this.path, 'r');
+		try {
+			await fill(this.path, handle, this.start + offset, target);
+		} finally {
+			await handle.close();
 		}
 	}
 

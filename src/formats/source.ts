@@ -11,7 +11,16 @@ export interface ByteSource {
 	 * @throws RangeError when the range leaves the source
 	 */
 	read(offset: number, length: number): Promise<Uint8Array>;
+	/** Fills `target` from `offset` on without memory in between; sources that cannot leave it out. @throws RangeError when the range leaves the source */
+	readInto?(offset: number, target: Uint8Array): Promise<void>;
 }
+
+/** A Blob whose bytes can be read into memory that is already there: files on disk have it (`node.ts`). */
+interface ReadableInto {
+	readInto(offset: number, target: Uint8Array): Promise<void>;
+}
+
+const readsInto = (blob: Blob): blob is Blob & ReadableInto => 'readInto' in blob && typeof blob.readInto === 'function';
 
 /** Throws when `[offset, offset + length)` is no range of a source of `size` bytes. */
 export function checkRange(size: number, offset: number, length: number): void {
@@ -27,7 +36,8 @@ export function blobSource(blob: Blob): ByteSource {
 		async read(offset, length) {
 			checkRange(blob.size, offset, length);
 			return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
-		}
+		},
+		...(readsInto(blob) ? { readInto: (offset, target) => blob.readInto(offset, target) } : {})
 	};
 }
 

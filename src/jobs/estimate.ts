@@ -8,6 +8,7 @@ import type { Gpu } from '../gpu/gpu';
 import type { Recipe } from '../recipe/recipe';
 import { networkPlan } from '../training/run-kit';
 import type { MemoryEstimate, PassName, Problem } from './events';
+import type { GivenLoras } from './given-loras';
 import type { OpenModel } from './model';
 import { passMemory } from './pass-memory';
 import type { PassMemory } from './pass-memory';
@@ -74,16 +75,20 @@ function checkMemory(recipe: Recipe, pass: PassName, { memory, fit }: PassMemory
 	return [];
 }
 
-/** Halves or floats, plus a header of about 100 bytes a tensor. */
-function resultBytes(model: OpenModel, recipe: Recipe): number {
-	const { modules } = networkPlan(model.checkpoint.config, recipe, 'difference');
+/** The recipe and what else a file says of itself. */
+const METADATA = 6 << 10;
+
+/** Halves or floats, plus a header of about 137 bytes a tensor. */
+function resultBytes(model: OpenModel, recipe: Recipe, given: GivenLoras): number {
+	const { modules } = networkPlan(model.checkpoint.config, recipe, 'difference', given);
 	const numbers = modules.reduce((sum, m) => sum + (m.loha ? 2 : 1) * m.rank * ((m.kind === 'conv3' ? 9 : 1) * m.inFeatures + m.outFeatures) + 1, 0);
-	return numbers * (recipe.saving.precision === 'f16' ? 2 : 4) + modules.length * 3 * 110;
+	return numbers * (recipe.saving.precision === 'f16' ? 2 : 4) + modules.reduce((sum, m) => sum + (m.loha ? 5 : 3) * 137, 0) + METADATA;
 }
 
 /**
  * @param pictures sizes in pixels that are trained, the first one first
  * @param limit bytes of the GPU the run may take; undefined: nobody said
+ * @param given LoRAs it begins with
  * @throws ProblemError `gpu.binding` when this GPU cannot run it
  */
 export async function estimateRun(
@@ -91,7 +96,8 @@ export async function estimateRun(
 	model: OpenModel,
 	recipe: Recipe,
 	pictures: readonly { width: number; height: number }[],
-	limit?: number
+	limit?: number,
+	given: GivenLoras = {}
 ): Promise<RunEstimate> {
 	const factor = latentFactor(model.checkpoint.config.vae);
 	const sizes = pictures.map(({ width, height }) => ({ height: height / factor, width: width / factor }));
@@ -102,7 +108,7 @@ export async function estimateRun(
 	const problems: Problem[] = [];
 	let dispatches = 0;
 	for (const pass of trained) {
-		const found = await passMemory(gpu, model, recipe, pass, sizes, limit);
+		const found = await passMemory(gpu, model, recipe, pass, sizes, limit, given);
 		checkBindings(gpu, found);
 		memory[pass] = found.memory;
 		dispatches = Math.max(dispatches, ...found.fit.steps.map((plan) => plan.dispatches));
@@ -110,5 +116,5 @@ export async function estimateRun(
 		if (found.memory.total >= Math.max(...trained.map((other) => memory[other].total)))
 			problems.splice(0, problems.length, ...checkMemory(recipe, pass, found, limit));
 	}
-	return { memory, dispatches, fileBytes: resultBytes(model, recipe), problems };
+	return { memory, dispatches, fileBytes: resultBytes(model, recipe, given), problems };
 }

@@ -6,7 +6,7 @@ import type { TextConfig, UnetConfig } from '../diffusion/config';
 import { unetConstants } from '../diffusion/unet-layout';
 import { ALIGNMENT, alignUp } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
-import { quantised } from '../kernels/int8';
+import { quantised, quantisedPlaces } from '../kernels/int8';
 import type { Base } from '../kernels/int8';
 import { factorMemory } from '../kernels/optimizer-state';
 import { machineOf } from '../kernels/plan-program';
@@ -23,6 +23,7 @@ import { buildStep } from '../training/step';
 import { buildTextForward } from '../training/text';
 import { stepKind } from '../training/train';
 import type { MemoryEstimate, PassName } from './events';
+import type { GivenLoras } from './given-loras';
 import type { OpenModel, Storage } from './model';
 
 /** As in `WeightStore`: tensors fill buffers of this size first-fit. */
@@ -44,7 +45,7 @@ export function weightBytes(constants: Constants): number {
 	const chunks: { size: number; used: number }[] = [];
 	for (const { shape } of constantsOf(constants)) {
 		const elements = shape.reduce((a, b) => a * b, 1);
-		const own = quantised(shape, constants.base) ? elements + 4 * (shape[0] ?? 0) : elements * (constants.storage === 'f16' ? 2 : 4);
+		const own = quantised(shape, constants.base) ? quantisedPlaces(elements).end : elements * (constants.storage === 'f16' ? 2 : 4);
 		const bytes = alignUp(own, 16);
 		let chunk = chunks.find(({ size, used }) => used + bytes <= size);
 		if (!chunk) chunks.push((chunk = { size: Math.max(bytes, WEIGHT_CHUNK), used: 0 }));
@@ -58,20 +59,21 @@ export interface PassMemory {
 	readonly fit: PassFit;
 }
 
-/** @param sizes of the latents, the first one first @param limit bytes the run may take; undefined: see `fit.ts` */
+/** @param sizes of the latents, the first one first @param limit bytes the run may take; undefined: see `fit.ts` @param given LoRAs it begins with */
 export async function passMemory(
 	gpu: Gpu,
 	model: OpenModel,
 	recipe: Recipe,
 	pass: PassName,
 	sizes: readonly { height: number; width: number }[],
-	limit: number | undefined
+	limit: number | undefined,
+	given: GivenLoras = {}
 ): Promise<PassMemory> {
 	const { config } = model.checkpoint;
 	const { storage } = recipe;
 	const settings = recipe.passes[pass];
-	const trained = networkPlan(config, recipe, pass);
-	const frozen = pass === 'copier' || recipe.mode !== 'difference' ? [] : [networkPlan(config, recipe, 'copier')];
+	const trained = networkPlan(config, recipe, pass, given);
+	const frozen = pass === 'copier' || recipe.mode !== 'difference' ? [] : [networkPlan(config, recipe, 'copier', given)];
 	const kind = stepKind(config, recipe, pass);
 	const networks = [...frozen, trained];
 	// Every size of picture has a program of its own; only the first is probed and previewed.

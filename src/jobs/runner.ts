@@ -5,8 +5,6 @@
 import { version } from '../../package.json';
 import type { Gpu } from '../gpu/gpu';
 import type { Arenas } from '../kernels/arenas';
-import { loadLora } from '../lora/load';
-import type { TargetModule } from '../lora/modules';
 import type { RunMemory, TrainedModules } from '../training/run-state';
 import { withPrediction } from '../training/run-kit';
 import { latentSize, trainRecipe, type TrainingInputs } from '../training/train';
@@ -17,6 +15,7 @@ import type { AdaptedText } from '../training/text';
 import { checkModel } from './check';
 import type { Conditioner } from './conditioner';
 import type { Picture, Problem, RunEvent } from './events';
+import { openGivenLoras } from './given-loras';
 import { checkInputs, encodeInputs, trainingSizes, type RunInput } from './inputs';
 import type { OpenModel } from './model';
 import { deviceName, openRunMemory, runIdentity } from './resume';
@@ -25,7 +24,7 @@ import { int8Told } from './int8-told';
 import { warningProblem } from './problem';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
-import { adaptedText, captionsForTraining, trainableModules, withWords, wordsAt } from './text-encoder';
+import { adaptedText, captionsForTraining, withWords, wordsAt } from './text-encoder';
 
 export interface RunEnvironment {
 	gpu: Gpu;
@@ -73,16 +72,6 @@ async function encode(input: RunInput, { gpu, model, openConditioner, control, e
 	} finally {
 		await conditioner.close();
 	}
-}
-
-/** The LoRA files a run starts from; what they hold that the model lacks is told. @throws LoraError */
-async function openStart({ recipe, copier, start }: RunInput, { model, emit }: RunEnvironment): Promise<{ copier?: TrainedModules; start?: TrainedModules }> {
-	const open = async (bytes: ArrayBuffer, places: readonly TargetModule[] = model.modules): Promise<TrainedModules> => {
-		const { modules, warnings } = await loadLora(new Uint8Array(bytes), places, { training: true });
-		for (const { code, where, message, values } of warnings) emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
-		return [...modules];
-	};
-	return { ...(copier ? { copier: await open(copier) } : {}), ...(start ? { start: await open(start, trainableModules(model, recipe)) } : {}) };
 }
 
 /** Below this size of model file the decoder may stay open between previews; a full-size one would be missing on the GPU's host. */
@@ -182,7 +171,8 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 	const { gpu, model, control, emit } = environment;
 	const { recipe } = input;
 	try {
-		const loras = await openStart(input, environment);
+		const { given, warnings } = await openGivenLoras(input, model);
+		for (const { code, where, message, values } of warnings) emit({ type: 'warning', problem: warningProblem(code, where, message, { ...values }) });
 		const memory = await runMemory(input, environment);
 		emit({ type: 'state', state: 'preparing', detail: 'weights', fraction: 0 });
 		const weights = await model.weights(
@@ -202,7 +192,7 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 			config: model.checkpoint.config,
 			recipe,
 			inputs: encoded.inputs,
-			...loras,
+			...given,
 			preview: { ...encoded.preview, decode: (...given) => decoder.decode(...given) },
 			control,
 			emit,

@@ -264,8 +264,8 @@ interface TermLayout {
 	readonly width: number;
 	readonly channels: number;
 	readonly flags: number;
-	/** Words of b before its scales. */
-	readonly scales: number;
+	/** Of the whole matrix: behind them lies what few bits carry along. */
+	readonly bQuads: number;
 }
 
 const lastOf = (value: Value): number => value.shape[value.shape.length - 1] ?? 1;
@@ -303,7 +303,7 @@ function layoutOf(term: GemmTerm, part: Part): TermLayout {
 		width: looked.width,
 		channels: quads(picture?.channels ?? 4, 'channels', part),
 		flags: (stride === 2 ? 1 : 0) | (grow === 2 ? 2 : 0),
-		scales: elementsOf(term.b) / 4
+		bQuads: elementsOf(term.b) / 4
 	};
 }
 
@@ -324,7 +324,7 @@ function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[
 			[t.k, t.length, t.segments, t.aStride, t.bStride, t.bColumn, t.rowHeight, t.rowWidth, t.height, t.width, t.channels, t.flags],
 			HEAD_WORDS + i * TERM_WORDS
 		);
-		words[HEAD_WORDS + TERM_WORDS * MAX_TERMS + i] = t.scales;
+		words[HEAD_WORDS + TERM_WORDS * MAX_TERMS + i] = t.bQuads;
 	});
 	return buffer;
 }

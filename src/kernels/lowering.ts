@@ -3,6 +3,7 @@
  */
 import type { DType, Op, OpType, Scale, Value } from '../graph/ir';
 import type { Binding, Dispatch, Slot, Target } from './dispatch';
+import { quantisedPlaces } from './int8';
 
 /** One op of a type → its dispatches. */
 export type Lowering<T extends OpType> = (op: Extract<Op, { type: T }>, target: Target) => Dispatch[];
@@ -16,9 +17,8 @@ export const elementBytes = (dtype: DType): number => (dtype === 'i8' ? 1 : dtyp
 
 export const elementsOf = (slot: Slot): number => ('scratch' in slot ? slot.elements : slot.shape.reduce((product, size) => product * size, 1));
 
-/** Matrices in int8 carry a scale per row behind their numbers. */
-export const bytesOf = (slot: Slot): number =>
-	elementsOf(slot) * elementBytes(slot.dtype) + (slot.dtype === 'i8' && !('scratch' in slot) ? 4 * (elementsOf(slot) / (slot.shape.at(-1) ?? 1)) : 0);
+/** Matrices in few bits carry more behind their first bytes. */
+export const bytesOf = (slot: Slot): number => (slot.dtype === 'i8' ? quantisedPlaces(elementsOf(slot)).end : elementsOf(slot) * elementBytes(slot.dtype));
 
 export const read = (slot: Slot): Binding => ({ slot, access: 'read' });
 export const write = (slot: Slot): Binding => ({ slot, access: 'write' });

@@ -9,7 +9,7 @@ import { allocate, readBuffer, upload } from '../gpu/buffers';
 import { type Gpu } from '../gpu/gpu';
 import { pipelinesOf, type Pipeline } from '../gpu/pipelines';
 import type { Dispatch, Slot } from './dispatch';
-import { quantise } from './int8';
+import { quantise, quantisedPlaces } from './int8';
 import { elementsOf } from './lowering';
 import { slotBytes, slotName } from './residency';
 
@@ -137,16 +137,17 @@ export class TimingBed {
 		const buffer = await allocate(this.gpu, key, slotBytes(slot));
 		if ('scratch' in slot) return buffer;
 		if (slot.dtype === 'i8') {
-			const [rows = 0, columns = 0] = slot.shape;
-			const step = Math.max(1, Math.floor(POOL / columns));
-			const scales = new Float32Array(rows);
-			for (let row = 0; row < rows; row += step) {
-				const some = Math.min(step, rows - row);
-				const { data } = quantise(this.#pool.subarray(0, some * columns), some, columns);
-				upload(this.gpu, buffer, row * columns, data.subarray(0, some * columns));
-				scales.set(new Float32Array(data.slice(some * columns).buffer), row);
+			const elements = elementsOf(slot);
+			const whole = quantisedPlaces(elements);
+			for (let done = 0; done < elements; done += POOL) {
+				// Whole groups and words, but for the last piece.
+				const count = Math.min(POOL, elements - done);
+				const { data } = quantise(this.#pool.subarray(0, count));
+				const part = quantisedPlaces(count);
+				upload(this.gpu, buffer, done, data.subarray(0, part.lows));
+				upload(this.gpu, buffer, whole.lows + done / 4, data.subarray(part.lows, part.scales));
+				upload(this.gpu, buffer, whole.scales + done / 16, data.subarray(part.scales, part.end));
 			}
-			upload(this.gpu, buffer, rows * columns, scales);
 			return buffer;
 		}
 		const source = slot.dtype === 'f16' ? this.#halves : this.#pool;

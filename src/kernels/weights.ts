@@ -9,7 +9,8 @@ import { floatsToHalves, halvesToFloats } from '../formats/half';
 import { ALIGNMENT, alignUp, allocate, readBuffer, settle, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 import type { DType } from '../graph/ir';
-import { dequantise, quantise, quantised, type Base } from './int8';
+import { StagingRing } from './staging';
+import { dequantise, quantise, quantised, quantisedPlaces, type Base } from './int8';
 
 export interface StoredTensor {
 	readonly buffer: GPUBuffer;
@@ -40,8 +41,18 @@ interface Chunk {
 	readonly buffer: Promise<GPUBuffer>;
 }
 
+interface Place {
+	readonly chunk: Chunk;
+	readonly offset: number;
+	readonly bytes: number;
+	readonly elements: number;
+	readonly int8: boolean;
+}
+
 export class WeightStore {
 	readonly #tensors = new Map<string, StoredTensor>();
+	readonly #places = new Map<string, Place>();
+	#ring: StagingRing | undefined;
 	readonly #chunks: Chunk[] = [];
 	readonly #errors = new Map<string, number>();
 	#unsettled = 0;
@@ -50,7 +61,7 @@ export class WeightStore {
 	constructor(
 		readonly gpu: Gpu,
 		readonly storage: 'f32' | 'f16',
-		/** `int8`: large matrices take a quarter of f32's room. */
+		/** `int8`: large matrices take a third of f32's room. */
 		readonly base: Base = 'f16'
 	) {}
 
@@ -63,17 +74,50 @@ export class WeightStore {
 		return [...this.#tensors.keys()];
 	}
 
+	/** Finds a place for a tensor. What is reserved in one order lies in that order, whatever comes in first. */
+	reserve(name: string, shape: readonly number[]): Place {
+		const known = this.#places.get(name);
+		if (known) return known;
+		const elements = shape.reduce((product, size) => product * size, 1);
+		const int8 = quantised(shape, this.base);
+		const bytes = alignUp(int8 ? quantisedPlaces(elements).end : elements * (this.storage === 'f16' ? 2 : 4), 16);
+		const chunk = this.#room(bytes);
+		const offset = chunk.used;
+		chunk.used = alignUp(offset + bytes, ALIGNMENT);
+		const place = { chunk, offset, bytes, elements, int8 };
+		this.#places.set(name, place);
+		return place;
+	}
+
+	/** Whether a tensor in this type is kept just as it is, so that it can come by `stream`. */
+	keeps(shape: readonly number[], type: string): boolean {
+		return type === (this.storage === 'f16' ? 'F16' : 'F32') && !quantised(shape, this.base);
+	}
+
+	/** A tensor that `keeps` takes, its bytes written into mapped memory by `fill`, part by part and several parts at once. Rejects as `add`, and with what `fill` throws. */
+	async stream(name: string, shape: readonly number[], fill: (at: number, target: Uint8Array) => Promise<void>): Promise<void> {
+		if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
+		const { chunk, offset, bytes, elements } = this.reserve(name, shape);
+		const buffer = await chunk.buffer;
+		this.#ring ??= new StagingRing(this.gpu);
+		await this.#ring.send(buffer, offset, elements * (this.storage === 'f16' ? 2 : 4), fill);
+		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape], dtype: this.storage });
+	}
+
+	/** Everything is in: gives back what only loading needs. */
+	async loaded(): Promise<void> {
+		const ring = this.#ring;
+		this.#ring = undefined;
+		await ring?.close();
+	}
+
 	/** Uploads one tensor; Uint16Array holds the bits of halves. Rejects with GpuError 'memory' when the GPU is full. */
 	async add(name: string, shape: readonly number[], data: Float32Array | Uint16Array): Promise<void> {
 		const elements = shape.reduce((product, size) => product * size, 1);
 		if (elements !== data.length) throw new Error(`Weight ${name}: shape [${shape.join(', ')}] has ${elements} elements, the data ${data.length}.`);
 		if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
-		const int8 = quantised(shape, this.base);
-		const wanted = int8 ? this.#quantise(name, shape, data) : this.#convert(data);
-		const bytes = alignUp(wanted.byteLength, 16);
-		const chunk = this.#room(bytes);
-		const offset = chunk.used;
-		chunk.used = alignUp(offset + bytes, ALIGNMENT);
+		const { chunk, offset, bytes, int8 } = this.reserve(name, shape);
+		const wanted = int8 ? this.#quantise(name, data) : this.#convert(data);
 		const buffer = await chunk.buffer;
 		if (wanted.byteLength % 4 === 0) upload(this.gpu, buffer, offset, wanted);
 		else {
@@ -114,8 +158,7 @@ export class WeightStore {
 		if (!tensor) throw new Error(`There is no weight ${name}.`);
 		const elements = tensor.shape.reduce((product, size) => product * size, 1);
 		if (tensor.dtype === 'i8') {
-			const [rows = 0, columns = 0] = tensor.shape;
-			return dequantise(await readBuffer(this.gpu, tensor.buffer, tensor.offset, elements + 4 * rows), rows, columns);
+			return dequantise(await readBuffer(this.gpu, tensor.buffer, tensor.offset, quantisedPlaces(elements).end), elements);
 		}
 		const raw = await readBuffer(this.gpu, tensor.buffer, tensor.offset, elements * (this.storage === 'f16' ? 2 : 4));
 		return this.storage === 'f16' ? halvesToFloats(new Uint16Array(raw)) : new Float32Array(raw);
@@ -124,11 +167,13 @@ export class WeightStore {
 	destroy(): void {
 		for (const chunk of this.#chunks) void chunk.buffer.then((buffer) => buffer.destroy()).catch(() => undefined);
 		this.#chunks.length = 0;
+		this.#places.clear();
 		this.#tensors.clear();
+		void this.loaded().catch(() => undefined);
 	}
 
-	#quantise(name: string, [rows = 0, columns = 0]: readonly number[], data: Float32Array | Uint16Array): Uint8Array<ArrayBuffer> {
-		const { data: bytes, error } = quantise(data, rows, columns);
+	#quantise(name: string, data: Float32Array | Uint16Array): Uint8Array<ArrayBuffer> {
+		const { data: bytes, error } = quantise(data);
 		this.#errors.set(name, error);
 		return bytes;
 	}

@@ -2,7 +2,8 @@
  * Rules of thumb as pure functions: what a learning rate means at a batch size, what alpha does to it, how large a file becomes.
  * Every number says where it comes from; none of them is enforced.
  */
-import type { ModelFamily, PassSettings, Recipe } from './recipe';
+import { MODULE_TABLE } from './module-table';
+import type { BlockId, ModelFamily, PassSettings, Recipe } from './recipe';
 import { TEXT_PER_RANK, trainsTextEncoder } from './text-encoder';
 
 function adviceRate(batch: number): number {
@@ -30,45 +31,53 @@ export function alphaScale(alpha: number, rank: number): number {
 	return alpha / rank;
 }
 
-/**
- * Numbers in a file per rank: sums of (inputs + outputs) over all modules of a network; conv counts the 3×3 modules' `9·in + out` apart, as they
- * have a rank of their own. Source: the architectures' module tables; SD1.5 423,936 and SDXL 2,659,840 per rank for the linear network.
- */
-interface PerRank {
+interface Counted {
 	modules: number;
-	linear: number;
-	/** Extra modules when conv takes part: 1×1 and Linear of residual blocks (at the linear rank), then 3×3 (at the conv rank). */
-	convModules: number;
-	convLinear: number;
-	conv3: number;
+	factors: number;
 }
-export const PER_RANK: Readonly<Record<ModelFamily, PerRank>> = {
-	mini: { modules: 192, linear: 55_296, convModules: 86, convLinear: 11_520, conv3: 57_728 },
-	sd15: { modules: 192, linear: 423_936, convModules: 86, convLinear: 82_880, conv3: 544_000 },
-	sdxl: { modules: 722, linear: 2_659_840, convModules: 66, convLinear: 58_560, conv3: 355_840 }
-};
 
-/** Trainable numbers of one pass with all blocks and full attention. LoHa has two pairs of factors. */
-export function factorCount(family: ModelFamily, pass: Pick<PassSettings, 'rank' | 'convRank'> & Partial<Pick<PassSettings, 'network'>>): number {
-	const per = PER_RANK[family];
-	const extra = pass.convRank > 0 ? per.convLinear * pass.rank + per.conv3 * pass.convRank : 0;
-	return (per.linear * pass.rank + extra) * (pass.network === 'loha' ? 2 : 1);
+/** The UNet's modules that these settings train, and their numbers: by blocks, attention, ranks and kind of network. LoHa has two pairs of factors and ignores the attention. */
+export function countNetwork(
+	family: ModelFamily,
+	{ rank, convRank, network, attention, blocks }: Pick<PassSettings, 'rank' | 'convRank'> & Partial<Pick<PassSettings, 'network' | 'attention' | 'blocks'>>
+): Counted {
+	const only = network === 'loha' ? 'full' : (attention ?? 'full');
+	const found: Counted = { modules: 0, factors: 0 };
+	for (const [block, row] of Object.entries(MODULE_TABLE[family])) {
+		if (blocks && !blocks.includes(block as BlockId)) continue;
+		const add = (at: number, times: number): void => {
+			found.modules += row[at] ?? 0;
+			found.factors += (row[at + 1] ?? 0) * times;
+		};
+		if (only !== 'self') add(0, rank);
+		if (only !== 'cross') add(2, rank);
+		if (only !== 'full') continue;
+		add(4, rank);
+		if (convRank > 0) {
+			add(6, rank);
+			add(8, convRank);
+		}
+	}
+	return { ...found, factors: found.factors * (network === 'loha' ? 2 : 1) };
 }
 
 /** Trainable numbers of the text encoder, where the mode trains it. */
-function textFactors(recipe: Pick<Recipe, 'model' | 'mode' | 'passes'>): { modules: number; factors: number } {
+function countText(recipe: Pick<Recipe, 'model' | 'mode' | 'passes'>): Counted {
 	if (!trainsTextEncoder(recipe)) return { modules: 0, factors: 0 };
 	const { rank, network } = recipe.passes.difference;
 	const { modules, linear } = TEXT_PER_RANK[recipe.model.family];
 	return { modules, factors: linear * rank * (network === 'loha' ? 2 : 1) };
 }
 
-/** Expected size of the saved file in bytes, within about one percent: numbers, alphas, and about 270 header bytes a module. */
+/** Bytes of header that a module takes, by the names of its tensors: factors and alpha; two pairs of LoHa. */
+const HEADER = { lierla: 415, loha: 680 } as const;
+/** The recipe and what else a file says of itself. */
+const METADATA = 6 << 10;
+
+/** Expected size of the saved file in bytes, within a few percent, or within a few kilobytes where it is tiny. A run that goes on from a LoRA has that one's modules and ranks, which its file knows. */
 export function fileBytes(recipe: Pick<Recipe, 'model' | 'mode' | 'passes' | 'saving'>): number {
 	const pass = recipe.passes.difference;
-	const per = PER_RANK[recipe.model.family];
-	const text = textFactors(recipe);
-	const modules = per.modules + (pass.convRank > 0 ? per.convModules : 0) + text.modules;
+	const [unet, text] = [countNetwork(recipe.model.family, pass), countText(recipe)];
 	const width = recipe.saving.precision === 'f16' ? 2 : 4;
-	return (factorCount(recipe.model.family, pass) + text.factors) * width + modules * (width + 430) + 4096;
+	return (unet.factors + text.factors) * width + (unet.modules + text.modules) * (width + HEADER[pass.network]) + METADATA;
 }

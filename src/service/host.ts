@@ -2,10 +2,12 @@
  * Answers every request of the protocol, wherever it runs (a browser worker, Node): one GPU, one open model, one piece of work at a time.
  * A lost device ends the work with a clear problem and is opened afresh by the next request; files already handed out stay made.
  */
+import { FormatError } from '../formats/error';
 import { blobSource } from '../formats/source';
 import { GpuError, type Gpu } from '../gpu/gpu';
 import type { Conditioner } from '../jobs/conditioner';
 import { estimateRun } from '../jobs/estimate';
+import { openGivenLoras } from '../jobs/given-loras';
 import { openConditionerOn } from '../jobs/gpu-conditioner';
 import { openModel, type OpenModel } from '../jobs/model';
 import { errorProblem, ProblemError } from '../jobs/problem';
@@ -14,6 +16,7 @@ import { checkRun, runRecipe } from '../jobs/runner';
 import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
 import type { PassName, Problem } from '../jobs/events';
+import { LoraError } from '../lora/error';
 import { parseRecipe } from '../recipe/schema';
 import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
@@ -187,17 +190,20 @@ class Host implements TrainerHost {
 		if (problems.some(({ level }) => level === 'error')) return { problems, ...nothing };
 		const gpu = await this.#openGpu();
 		try {
-			const found = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory);
+			const { given: loras } = await openGivenLoras(request, model);
+			const found = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory, loras);
 			return { ...found, problems: [...problems, ...found.problems] };
 		} catch (error) {
-			if (!(error instanceof ProblemError)) throw error;
-			return { problems: [...problems, error.problem], ...nothing };
+			// What is wrong with a LoRA is known before the run, too.
+			if (!(error instanceof ProblemError || error instanceof LoraError || error instanceof FormatError)) throw error;
+			return { problems: [...problems, asProblem(error, 'start')], ...nothing };
 		}
 	}
 
 	/** What this GPU cannot run, or what needs more than it may take. */
 	async #refuseTooLarge(gpu: Gpu, model: OpenModel, request: TrainRequest): Promise<void> {
-		const { problems } = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory);
+		const { given } = await openGivenLoras(request, model);
+		const { problems } = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory, given);
 		const error = problems.find(({ level }) => level === 'error');
 		if (error) throw new ServiceError(error);
 	}

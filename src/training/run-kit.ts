@@ -65,9 +65,16 @@ function withTextRate<T extends NetworkModule>(modules: readonly T[], { textEnco
 	return modules.map((m) => (m.block === 'BASE' ? { ...m, rateFactor: textEncoderRate / learningRate } : m));
 }
 
-/** What a pass trains. Shared with the memory estimate. */
-export function networkPlan(config: ModelConfig, recipe: Recipe, pass: PassName): NetworkPlan {
+/** What a pass trains: the recipe's network, or that of the LoRA it starts from; a copier from a file is what it is. Shared with the memory estimate. */
+export function networkPlan(
+	config: ModelConfig,
+	recipe: Recipe,
+	pass: PassName,
+	given: { readonly copier?: TrainedModules | undefined; readonly start?: TrainedModules | undefined } = {}
+): NetworkPlan {
 	const settings = recipe.passes[pass];
+	if (pass === 'copier' && given.copier) return { label: pass, modules: given.copier };
+	if (pass === 'difference' && given.start) return { label: pass, modules: withTextRate(given.start, settings), start: given.start };
 	const text = trainsTextEncoder(recipe) ? selectTextModules(textModules(config.text), settings) : [];
 	return { label: pass, modules: [...selectModules(unetModules(config.unet), settings), ...withTextRate(text, settings)] };
 }
@@ -106,7 +113,7 @@ export class RunKit {
 	/** The network a pass trains: the recipe's, or the LoRA it starts from. */
 	plan(pass: PassName): NetworkPlan {
 		const { config, recipe, start } = this.options;
-		return pass === 'difference' && start ? { label: pass, modules: withTextRate(start, recipe.passes[pass]), start } : networkPlan(config, recipe, pass);
+		return networkPlan(config, recipe, pass, { start });
 	}
 
 	/** Hands a file out. */
