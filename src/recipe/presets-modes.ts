@@ -146,20 +146,29 @@ const MINI: Readonly<Record<'quick' | 'lion' | 'lora' | 'leco', Texts>> = {
 		ja: { title: 'キャラクター', reason: '数枚の画像ならrank 8で十分。この小さなモデル向けの学習率で300ステップです。' }
 	},
 	leco: {
-		en: { title: 'Change a concept', reason: 'Words only: 150 steps move one hair colour to another.' },
-		ja: { title: '概念を変える', reason: '言葉だけで学習します。150ステップで髪の色が別の色に変わります。' }
+		en: {
+			title: 'Change a concept',
+			reason:
+				'Words only: 100 steps turn blue hair red on every test face. Write both prompts as whole captions; timesteps below 500 are left out, because words change nothing there.'
+		},
+		ja: {
+			title: '概念を変える',
+			reason:
+				'言葉だけで学習します。100ステップで、テストの顔すべての青い髪が赤になりました。プロンプトは2つとも、生成に使うキャプション全体を書いてください。言葉が効かない500未満は学習しません。'
+		}
 	}
 };
 
 function mini(): Preset[] {
 	const pass = (mode: Mode): PassSettings => defaultPasses('mini', mode).difference;
 	const lion = { ...pass('addift'), optimizer: defaultOptimizer('lion'), learningRate: 1e-3, iterations: 60 };
+	const leco = { ...pass('leco'), learningRate: 5e-3, iterations: 100, timesteps: { min: 500, max: 1000 } };
 	return [
 		single('addift', 'mini', 'addift', MINI.quick, pass('addift')),
 		single('addift-lion', 'mini', 'addift', MINI.lion, lion),
 		single('pairs', 'mini', 'multiAddift', MINI.quick, pass('multiAddift')),
 		single('lora', 'mini', 'lora', MINI.lora, pass('lora')),
-		single('leco', 'mini', 'leco', MINI.leco, pass('leco'))
+		single('leco', 'mini', 'leco', MINI.leco, leco)
 	];
 }
 
