@@ -2,11 +2,14 @@
  * One configuration for everything: the app (`vite build`), the command line (`vite build --ssr src/helper/cli.ts`) and the tests (vitest).
  * Shaders and other text enter through Vite in all three, so the code is the same in a tab, in Node and in a test.
  */
+import { availableParallelism } from 'node:os';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { budget } from './tools/vite/budget.ts';
 import { offline } from './tools/vite/offline.ts';
 import { shaders } from './tools/vite/shaders.ts';
+
+const WORKERS = Math.max(2, availableParallelism() - 1);
 
 export default defineConfig(({ isSsrBuild }) => ({
 	// Relative, so that the built app may lie in any folder of a static host.
@@ -25,12 +28,13 @@ export default defineConfig(({ isSsrBuild }) => ({
 		rolldownOptions: { checks: { pluginTimings: false } }
 	},
 	test: {
+		// Two at a time even on two cores: tests wait for browsers and for kernels to compile. More would only take the software adapter's threads from each other.
 		projects: [
-			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 180_000 } },
-			{ extends: true, test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, fileParallelism: false } },
+			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 180_000, maxWorkers: WORKERS } },
+			{ extends: true, test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, maxWorkers: 2 } },
 			{
 				extends: true,
-				test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], environment: 'node', testTimeout: 300_000, hookTimeout: 60_000, fileParallelism: false }
+				test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], environment: 'node', testTimeout: 300_000, hookTimeout: 60_000, maxWorkers: 2 }
 			}
 		]
 	}
