@@ -43,7 +43,7 @@ export function countNetwork(
 ): Counted {
 	const only = network === 'loha' ? 'full' : (attention ?? 'full');
 	const found: Counted = { modules: 0, factors: 0 };
-	for (const [block, row] of Object.entries(MODULE_TABLE[family])) {
+	for (const [block, row = []] of Object.entries(MODULE_TABLE[family])) {
 		if (blocks && !blocks.includes(block as BlockId)) continue;
 		const add = (at: number, times: number): void => {
 			found.modules += row[at] ?? 0;
