@@ -39,7 +39,7 @@ export interface JobProgress {
 /** What a job needs beside its recipe: the model, and pictures or files by content. */
 export interface JobInput {
 	/** `bundled` or the key of a remembered file. */
-	model: { kind: 'bundled'; name: string } | { kind: 'file'; name: string; key: string };
+	model: { kind: 'bundled'; name: string } | { kind: 'file'; name: string; key: string; /** Another VAE's file. */ vae?: string; prediction?: 'v' };
 	/** Where it is to run; absent: here, in the page (or the process) that has the queue. */
 	where?: JobPlace | 'automatic';
 	/** The rest of the request, with every picture and file replaced by a reference to its content (`storage/queue-content.ts`). */

@@ -3,7 +3,7 @@
  * it again after a reload; elsewhere it has to be chosen again. The gigabytes are never copied.
  */
 import type { JobInput } from '../../service/queue';
-import type { ModelSource, Problem } from '../../service/protocol';
+import type { ModelExtras, ModelSource, Problem } from '../../service/protocol';
 import type { QueueStore } from '../../storage/queue';
 import { handleOf } from './handles';
 import { MINI } from '../train/trainer.svelte';
@@ -11,8 +11,9 @@ import { MINI } from '../train/trainer.svelte';
 /** Before the id of a model that lies on the helper. */
 const ON_HELPER = 'helper ';
 
-/** Files chosen in this visit. */
+/** Models chosen in this visit, and files that were chosen again for jobs, by the keys of their handles. */
 const sources = new Map<string, ModelSource>();
+const files = new Map<string, File>();
 
 type Permission = 'granted' | 'denied' | 'prompt';
 /** Not in the library types: only some browsers have it. */
@@ -21,62 +22,96 @@ interface PermissionHandle {
 	requestPermission?: (options: { mode: 'read' }) => Promise<Permission>;
 }
 
-function keyOf(name: string, blob: Blob): string {
-	return `${name} ${blob.size}`;
+const said = ({ vae, prediction }: ModelExtras): string => (vae ? ` + ${vae.name} ${vae.blob.size}` : '') + (prediction ? ' v' : '');
+
+/** The key under which the handle of a model's VAE lies. */
+const vaeKey = (key: string): string => `vae ${key}`;
+
+/** Two ways to name one model on the helper, or the bundled one. */
+export function sameSource(a: ModelSource, b: ModelSource): boolean {
+	if (a.kind === 'file' || b.kind === 'file' || a.id !== b.id) return false;
+	return a.kind === 'bundled' || (b.kind === 'named' && a.vae === b.vae && a.prediction === b.prediction);
 }
 
 /** How a job refers to the model that is chosen now. */
 export async function modelReference(source: ModelSource, store: QueueStore | null): Promise<JobInput['model']> {
 	if (source.kind === 'bundled') return { kind: 'bundled', name: source.id };
-	if (source.kind === 'named') {
-		// The id is all there is to remember: the helper finds the file by it.
-		return { kind: 'file', name: source.id, key: ON_HELPER + source.id };
-	}
-	const key = keyOf(source.name, source.blob);
+	// Of a model on the helper the id is all there is to remember: the helper finds the file by it.
+	const key = (source.kind === 'named' ? ON_HELPER + source.id : `${source.name} ${source.blob.size}`) + said(source);
 	sources.set(key, source);
-	const handle = handleOf(source.blob);
-	if (handle && store) await store.models.put(key, handle).catch(() => undefined);
-	return { kind: 'file', name: source.name, key };
+	const keep = async (name: string, blob: Blob): Promise<void> => {
+		const handle = handleOf(blob);
+		if (handle && store) await store.models.put(name, handle).catch(() => undefined);
+	};
+	if (source.kind === 'file') await keep(key, source.blob);
+	if (source.vae) await keep(vaeKey(key), source.vae.blob);
+	const { vae, prediction } = source;
+	const extras = { ...(vae ? { vae: vae.name } : {}), ...(prediction ? { prediction } : {}) };
+	return { kind: 'file', name: source.kind === 'named' ? source.id : source.name, key, ...extras };
 }
 
 function problem(code: string, name: string, message: string): Problem {
 	return { level: 'warning', code, where: 'model', values: { name }, message };
 }
 
-/** The file to open, or what the user has to do first. */
-export async function resolveModel(model: JobInput['model'], store: QueueStore | null): Promise<{ source: ModelSource } | { problem: Problem }> {
-	if (model.kind === 'bundled') return { source: MINI };
-	if (model.key.startsWith(ON_HELPER)) return { source: { kind: 'named', id: model.key.slice(ON_HELPER.length) } };
-	const known = sources.get(model.key);
-	if (known) return { source: known };
-	const handle = await store?.models.get(model.key).catch(() => undefined);
+/** A file that was remembered or chosen again, or what the user has to do first. */
+async function fileOf(key: string, name: string, store: QueueStore | null): Promise<{ file: File } | { problem: Problem }> {
+	const known = files.get(key);
+	if (known) return { file: known };
+	const handle = await store?.models.get(key).catch(() => undefined);
 	if (!handle) {
-		const message = `This browser does not remember where “${model.name}” is. Choose the file again, and the queue goes on.`;
-		return { problem: problem('queue.modelFile', model.name, message) };
+		const message = `This browser does not remember where “${name}” is. Choose the file again, and the queue goes on.`;
+		return { problem: problem('queue.modelFile', name, message) };
 	}
 	const permission = await (handle as PermissionHandle).queryPermission?.({ mode: 'read' });
 	if (permission !== undefined && permission !== 'granted') {
-		const message = `The browser wants to be asked again before “${model.name}” may be read. Allow it, and the queue goes on.`;
-		return { problem: problem('queue.permission', model.name, message) };
+		const message = `The browser wants to be asked again before “${name}” may be read. Allow it, and the queue goes on.`;
+		return { problem: problem('queue.permission', name, message) };
 	}
 	try {
-		const source: ModelSource = { kind: 'file', name: model.name, blob: await handle.getFile() };
-		sources.set(model.key, source);
-		return { source };
+		return { file: await handle.getFile() };
 	} catch {
-		const message = `“${model.name}” is no longer where it was. Choose the file again, and the queue goes on.`;
-		return { problem: problem('queue.modelMoved', model.name, message) };
+		const message = `“${name}” is no longer where it was. Choose the file again, and the queue goes on.`;
+		return { problem: problem('queue.modelMoved', name, message) };
 	}
 }
 
-/** Must be called from a click. True when the file may be read now. */
-export async function allowModel(model: JobInput['model'], store: QueueStore | null): Promise<boolean> {
-	if (model.kind === 'bundled') return true;
-	const handle = await store?.models.get(model.key).catch(() => undefined);
-	return (await (handle as PermissionHandle | undefined)?.requestPermission?.({ mode: 'read' })) === 'granted';
+/** The model to open, or what the user has to do first. */
+export async function resolveModel(model: JobInput['model'], store: QueueStore | null): Promise<{ source: ModelSource } | { problem: Problem }> {
+	if (model.kind === 'bundled') return { source: MINI };
+	const { name, key, prediction } = model;
+	const known = sources.get(key);
+	if (known) return { source: known };
+	const extras: ModelExtras = prediction ? { prediction } : {};
+	if (model.vae !== undefined) {
+		const found = await fileOf(vaeKey(key), model.vae, store);
+		if ('problem' in found) return found;
+		extras.vae = { name: model.vae, blob: found.file };
+	}
+	let source: ModelSource;
+	if (key.startsWith(ON_HELPER)) source = { kind: 'named', id: name, ...extras };
+	else {
+		const found = await fileOf(key, name, store);
+		if ('problem' in found) return found;
+		source = { kind: 'file', name, blob: found.file, ...extras };
+	}
+	sources.set(key, source);
+	return { source };
 }
 
-/** The user chose the file of a job again. */
+/** Must be called from a click. True when the files may be read now. */
+export async function allowModel(model: JobInput['model'], store: QueueStore | null): Promise<boolean> {
+	if (model.kind === 'bundled') return true;
+	const ask = async (key: string): Promise<boolean> => {
+		if (files.has(key)) return true;
+		const handle = await store?.models.get(key).catch(() => undefined);
+		return (await (handle as PermissionHandle | undefined)?.requestPermission?.({ mode: 'read' })) === 'granted';
+	};
+	const vae = model.vae === undefined || (await ask(vaeKey(model.key)));
+	return vae && (model.key.startsWith(ON_HELPER) || (await ask(model.key)));
+}
+
+/** The user chose a file of a job again: its VAE when it has that one's name, else its model. */
 export function giveModel(model: JobInput['model'], file: File): void {
-	if (model.kind === 'file') sources.set(model.key, { kind: 'file', name: model.name, blob: file });
+	if (model.kind === 'file') files.set(file.name === model.vae ? vaeKey(model.key) : model.key, file);
 }

@@ -28,7 +28,7 @@ import { run } from '../run/run.svelte';
 import { trainedShare } from '../run/view';
 import { toProblem, trainer } from '../train/trainer.svelte';
 import { editing } from './editing.svelte';
-import { allowModel, giveModel, modelReference, resolveModel } from './models';
+import { allowModel, giveModel, modelReference, resolveModel, sameSource } from './models';
 
 /** What of a request is stored as content: all but the recipe (kept readable) and the model (a reference). */
 type Content = Omit<TrainRequest, 'recipe' | 'modelId'>;
@@ -277,7 +277,7 @@ class AppQueue {
 			source = there.source;
 		}
 		const at = trainer.at[place];
-		const same = at.source === source || (source.kind !== 'file' && at.source.kind === source.kind && at.source.id === source.id);
+		const same = at.source === source || sameSource(at.source, source);
 		if (!same) await at.choose(source);
 		const model = await at.openModel();
 		this.#runner?.dispatch({ type: 'placed', id: job.id, place });

@@ -72,6 +72,13 @@ export const recipe = {
 	noBlocks: 'None',
 	blockOf: (pass: string, block: string) => `${pass}: ${block}`,
 	model: {
+		vae: 'VAE',
+		vaeOwn: 'the model’s own',
+		vaeChoose: 'Another VAE',
+		vaeUseOwn: 'Use the model’s own',
+		vaeAgain: (name: string) => `${name} again`,
+		vaeHint:
+			'Turns pictures into what the model sees, and back. Only when the model’s page asks for a separate file (.safetensors). SD 1.5 and SDXL files look alike: take one that was made for this kind of model. It is used for training, pictures and plots.',
 		prediction: 'The model predicts',
 		predictions: { epsilon: 'noise (most models)', v: 'velocity (v-prediction)' },
 		predictionHint: 'Models that say so in their file are recognised. Choose velocity only when the model’s page says v-prediction.',
@@ -80,9 +87,9 @@ export const recipe = {
 		sizesHint:
 			'SDXL is told how large each picture is, how it was cropped and how large it should be. Pixels is what WebUI tells it when drawing. Eighths only repeat what TrainTrain trained: pictures then count as tiny.',
 		base: 'Model on the GPU',
-		bases: { f16: 'as stored (16 or 32 bit)', int8: '8 bit, half the memory' },
+		bases: { f16: 'as stored (16 or 32 bit)', int8: '10 bit, two thirds of the memory' },
 		baseHint:
-			'8 bit keeps each large matrix in whole numbers with a scale for each output, about 1 % off: SDXL then takes 2.7 GB instead of 5.1. Choose it when the run does not fit; the LoRA works with the 16-bit model too. Not for LoHa.'
+			'10 bit keeps large matrices in whole numbers with a scale for every 32, about 0.13 % off: SDXL then takes 3.4 GB instead of 5.1. Choose it when the run does not fit; the LoRA works with the 16-bit model too. Not for LoHa.'
 	},
 	prompts: {
 		original: 'Prompt of the original',

@@ -74,6 +74,13 @@ export const recipe: (typeof en)['recipe'] = {
 	noBlocks: 'なし',
 	blockOf: (pass, block) => `${pass}: ${block}`,
 	model: {
+		vae: 'VAE（画像の変換）',
+		vaeOwn: 'モデルに入っているもの',
+		vaeChoose: '別のVAEを選ぶ',
+		vaeUseOwn: 'モデルのものに戻す',
+		vaeAgain: (name) => `前回の ${name} を使う`,
+		vaeHint:
+			'画像とモデルの内部表現を変換する部分です。配布ページに「別のVAEが必要」とあるときだけ、そのファイル（.safetensors）を選んでください。SD 1.5用とSDXL用は構造が同じで見分けられないので、モデルの種類に合うものを選んでください。学習・画像・プロットのすべてに使われます。',
 		prediction: 'モデルが予測するもの',
 		predictions: { epsilon: 'ノイズ（ほとんどのモデル）', v: '速度（v-prediction）' },
 		predictionHint: 'ファイルに書いてあるモデルは自動で判別します。配布ページにv-predictionと書かれているときだけ「速度」を選んでください。',
@@ -82,9 +89,9 @@ export const recipe: (typeof en)['recipe'] = {
 		sizesHint:
 			'SDXLには、画像の元の大きさ・切り抜いた位置・出来上がりの大きさが伝えられます。「ピクセル」はWebUIが生成時に伝えるのと同じ値です。「8分の1」はTrainTrainの学習を再現するためのもので、画像がとても小さいものとして扱われます。',
 		base: 'GPU上のモデル',
-		bases: { f16: 'そのまま（16 または 32 ビット）', int8: '8 ビット（メモリ半分）' },
+		bases: { f16: 'そのまま（16 または 32 ビット）', int8: '10 ビット（メモリ3分の2）' },
 		baseHint:
-			'8ビットでは、大きな行列を「整数 × 出力ごとの倍率」で持ちます（誤差は約1%）。SDXLなら5.1 GBが2.7 GBになります。メモリに収まらないときに選んでください。できたLoRAは16ビットのモデルでも使えます。LoHaには使えません。'
+			'10ビットでは、大きな行列を「整数 × 32個ごとの倍率」で持ちます（誤差は約0.13%）。SDXLなら5.1 GBが3.4 GBになります。メモリに収まらないときに選んでください。できたLoRAは16ビットのモデルでも使えます。LoHaには使えません。'
 	},
 	prompts: {
 		original: '元の画像のプロンプト',
