@@ -148,13 +148,11 @@ const MINI: Readonly<Record<'quick' | 'lion' | 'lora' | 'leco', Texts>> = {
 	leco: {
 		en: {
 			title: 'Change a concept',
-			reason:
-				'Words only: 100 steps turn blue hair red on every test face. Write both prompts as whole captions; timesteps below 500 are left out, because words change nothing there.'
+			reason: 'Words only: 100 steps turn blue hair red on every test face. Timesteps below 500 are left out, because words change next to nothing there.'
 		},
 		ja: {
 			title: '概念を変える',
-			reason:
-				'言葉だけで学習します。100ステップで、テストの顔すべての青い髪が赤になりました。プロンプトは2つとも、生成に使うキャプション全体を書いてください。言葉が効かない500未満は学習しません。'
+			reason: '言葉だけで学習します。100ステップで、テストの顔すべての青い髪が赤になりました。言葉がほとんど効かないタイムステップ500未満は学習しません。'
 		}
 	}
 };
