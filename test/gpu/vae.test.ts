@@ -64,20 +64,17 @@ describe('the VAE of the tiny SDXL model', () => {
 		expect(relativeError(await strips.decodePlanes(latent, 3, 5), planes)).toBeLessThan(1e-5);
 	});
 
-	it('gives the same bits after a stop on the way, and in borrowed memory', async () => {
+	it('gives the same bits after a stop, and in borrowed memory', async () => {
 		const gpu = await openTestGpu();
 		const vae = await openTiny(NARROW);
 		const latent = latentOf(9, 4, 4);
 		const planes = await vae.decodePlanes(latent, 4, 4);
-		const seen: number[] = [];
-		const stop = (fraction: number): void => {
-			seen.push(fraction);
-			if (fraction > 0) throw new Error('enough');
+		let calls = 0;
+		// Before and after compiling, then before each submit: how many those are depends on the machine.
+		const stop = (): void => {
+			if (++calls === 3) throw new Error('enough');
 		};
 		await expect(vae.decodePlanes(latent, 4, 4, stop)).rejects.toThrow('enough');
-		// The stop came in the middle: something was submitted, not everything.
-		expect(seen.at(-1)).toBeGreaterThan(0);
-		expect(seen.at(-1)).toBeLessThan(1);
 		expect(await vae.decodePlanes(latent, 4, 4)).toEqual(planes);
 		const { arenas } = await vaeBytes(gpu, await tinySdxl(), 'decode', { height: 32, width: 32 });
 		const room = await Arenas.create(gpu, 'room', arenas);
@@ -124,8 +121,8 @@ describe('a conditioner with the VAE on the GPU', () => {
 	it('makes the pictures of the CPU without opening what runs there, and leaves them to it where the GPU has no room', async () => {
 		const gpu = await openTestGpu();
 		const latent = latentOf(10, 5, 5);
-		// Every weight fits, but not the picture's 64 channels.
-		const small: Gpu = { ...gpu, limits: { ...limitsOf(gpu), maxBufferSize: 40 * 40 * 64 * 4 - 1 } };
+		// Every weight fits, but not the picture's 32 channels.
+		const small: Gpu = { ...gpu, limits: { ...limitsOf(gpu), maxBufferSize: 40 * 40 * 32 * 4 - 1 } };
 		const [here, there] = [await opened(gpu), await opened(small)];
 		const [a, b] = [await here.conditioner.decode(latent, 5, 5), await there.conditioner.decode(latent, 5, 5)];
 		expect([here.asked(), there.asked()]).toEqual([0, 1]);
@@ -142,6 +139,27 @@ function limitsOf({ limits }: Gpu): GPUSupportedLimits {
 	for (const name in limits) copy[name] = limits[name as keyof GPUSupportedLimits];
 	return copy as unknown as GPUSupportedLimits;
 }
+
+it('a run is stopped between two submits, and the next begins afresh', async () => {
+	const made = new Case('f32');
+	const outputs = [3, 4, 5, 6].map((rows) => patchesOf(made.builder, made.single([1, 2 * rows + 1, 8, 8]), 'down'));
+	const graph = made.builder.finish(outputs);
+	const expected = interpret(graph, made.feeds);
+	// A device of its own as far as what is learned about its speed goes; every dispatch seems to take so long that it is submitted alone.
+	const bench = await prepareGraph({ ...(await openTestGpu()) }, graph, made.feeds, {
+		lower: (op, target) => lowerStrips(op, target).map((dispatch) => ({ ...dispatch, flops: 1e12 }))
+	});
+	const seen: number[] = [];
+	const stop = (fraction: number): void => {
+		seen.push(fraction);
+		if (fraction >= 0.5) throw new Error('enough');
+	};
+	await expect(bench.program.run({}, stop)).rejects.toThrow('enough');
+	expect(seen).toEqual([0, 0.25, 0.5]);
+	await bench.program.run();
+	for (const value of outputs) expect(relativeError(await bench.program.read(value), expected.get(value) ?? [])).toBe(0);
+	bench.destroy();
+});
 
 describe.each([
 	{ name: 'software kernels', options: { software: true } },
