@@ -1,8 +1,10 @@
 /**
- * The app and a real helper (`utsushi serve` on this machine's adapter): pairing, a model by name, a training on the helper, the tab closed and opened again, the file downloaded.
- * Then the helper's page in both languages and themes, narrow and wide, by keyboard, with axe. `SHOTS=DIR` keeps pictures of the screens.
+ * The app and a real helper (`utsushi serve` on this machine's adapter): pairing, a run that moves from the tab to the helper, a model by name, a training on the helper, the tab
+ * closed and opened again, the file downloaded, the pairing taken back. Then the helper's page in both languages and themes, narrow and wide, by keyboard, with axe. `SHOTS=DIR`
+ * keeps pictures of the screens; `MOVES=1` moves a run the other way too, which has to be compiled by the browser's software adapter once more.
  */
 import axe from 'axe-core';
+import { encode } from 'fast-png';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,6 +54,15 @@ async function shot(page: Page, name: string): Promise<void> {
 	if (SHOTS !== undefined) await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: true });
 }
 
+async function pairingsLeft(): Promise<number> {
+	return (JSON.parse(await readFile(join(folder, 'pairings.json'), 'utf8')) as { pairings: unknown[] }).pairings.length;
+}
+
+/** A picture of 64² whose encoding and training cost next to nothing. */
+function wave(seed: number): Uint8Array {
+	return Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => 128 + 100 * Math.sin(seed * i * 0.01));
+}
+
 async function violations(page: Page): Promise<string[]> {
 	await page.evaluate(axe.source);
 	const result = await page.evaluate(async () => {
@@ -63,11 +74,13 @@ async function violations(page: Page): Promise<string[]> {
 	return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`.slice(0, 600));
 }
 
-function tinyRecipe(): Recipe {
+/** One late block, so that little is compiled. */
+function tinyRecipe(name = 'far mouth', steps = 6): Recipe {
 	const recipe = defaultRecipe('mini');
-	recipe.name = 'far mouth';
-	Object.assign(recipe.passes.copier, { iterations: 2, batch: 1, rank: 4, alpha: 4 });
-	Object.assign(recipe.passes.difference, { iterations: 6, batch: 1 });
+	recipe.name = name;
+	Object.assign(recipe.passes.copier, { iterations: 2, batch: 1, rank: 4, alpha: 4, blocks: ['OUT11'] });
+	Object.assign(recipe.passes.difference, { iterations: steps, batch: 1, rank: 4, alpha: 4, blocks: ['OUT11'] });
+	recipe.saving = { ...recipe.saving, everySteps: 0, snapshotEvery: 1 };
 	recipe.preview = { ...recipe.preview, seeds: [5], strengths: [1], steps: 1, cfg: 1, every: 0 };
 	recipe.probe.every = 0;
 	return recipe;
@@ -87,6 +100,49 @@ describe('a training on the helper', () => {
 			await page.close();
 		},
 		2 * MINUTE
+	);
+
+	test.each([['here', 'helper'] as const, ...(process.env['MOVES'] === undefined ? [] : [['helper', 'here'] as const])])(
+		'moves while it runs, from %s to %s, and ends there with all its steps',
+		async (from, to) => {
+			const places = { here: ['Here', 'Runs in this tab.', 'Move to this tab'], helper: ['On the helper', 'Runs on the helper.', 'Move to the helper'] };
+			const [name, steps] = [`moved ${to}`, 12];
+			const page = await context.newPage();
+			page.on('dialog', (dialog) => void dialog.accept());
+			await page.goto(url + encodeRecipeLink(tinyRecipe(name, steps)));
+			await page
+				.getByRole('group', { name: 'Where it runs' })
+				.getByText(places[from][0] ?? '', { exact: true })
+				.click();
+			for (const [index, which] of ['original', 'target'].entries()) {
+				const buffer = Buffer.from(encode({ width: 64, height: 64, channels: 3, depth: 8, data: wave(index + 1) }));
+				await page
+					.getByLabel(`Choose the ${which} picture`, { exact: true })
+					.and(page.locator('input'))
+					.setInputFiles({ name: `${which}.png`, mimeType: 'image/png', buffer });
+			}
+			await page.getByRole('button', { name: 'Start training' }).click();
+			await page.getByText(places[from][1] ?? '').waitFor({ timeout: MINUTE });
+			// Some steps of the last pass are trained where it began.
+			await page
+				.getByText(new RegExp(`^[1-9]\\d* / ${steps}$`))
+				.first()
+				.waitFor({ timeout: 5 * MINUTE });
+			await page.getByRole('button', { name: places[to][2] ?? '' }).click();
+			await page.getByText(places[to][1] ?? '').waitFor({ timeout: 2 * MINUTE });
+			await page.getByRole('heading', { name: `${name} is ready` }).waitFor({ timeout: 6 * MINUTE });
+			await shot(page, `moved-${to}`);
+			expect(await page.getByRole('alert').allTextContents()).toEqual([]);
+			const coming = page.waitForEvent('download');
+			await page.getByRole('button', { name: /^Download \(/ }).click();
+			const path = join(folder, `${to}.safetensors`);
+			await (await coming).saveAs(path);
+			const report = await inspectFile(`${name}.safetensors`, bytesSource(new Uint8Array(await readFile(path))));
+			expect(report).toMatchObject({ kind: 'lora', family: 'mini', problems: [] });
+			expect(report.metadata['ss_steps'] ?? report.metadata['ss_max_train_steps']).toBe(String(steps));
+			await page.close();
+		},
+		14 * MINUTE
 	);
 
 	test(
@@ -137,9 +193,19 @@ describe('a training on the helper', () => {
 		await page.getByRole('button', { name: 'Show far mouth' }).waitFor();
 		await page.getByRole('button', { name: 'Files of far mouth into the library' }).click();
 		await page.getByText('1 file is in the library.').waitFor();
+		// A LoRA of the helper's folders: the result lies there too, and the library has these bytes already.
+		await page.getByText(/^Show the( \d+)? LoRAs?$/).click();
+		await page.getByRole('button', { name: 'far mouth into the library', exact: true }).click();
+		await page.getByText('The library has exactly this file already.').waitFor();
+		const coming = page.waitForEvent('download');
+		await page.getByRole('button', { name: 'Download far mouth' }).first().click();
+		expect((await coming).suggestedFilename()).toBe('far mouth.safetensors');
 		await shot(page, 'helper-runs');
+		expect(await pairingsLeft()).toBe(1);
 		await page.getByRole('button', { name: 'Forget this helper' }).click();
 		await page.getByRole('heading', { name: 'Pair this page' }).waitFor();
+		// Forgetting it takes the permission back at the helper too.
+		expect(await pairingsLeft()).toBe(0);
 		await page.getByLabel('Code from the terminal').fill('WRONG-CODE');
 		await page.keyboard.press('Enter');
 		await page.getByRole('alert').waitFor();
