@@ -1,6 +1,6 @@
 /**
- * `node tools/executable.mjs [--out FILE]`: Utsushi as one file that needs nothing else: Node itself with everything of a built package inside (command line, app, mini model, Dawn
- * for this platform, ONNX Runtime), made with Node's single executable applications. Run it after `npm run build`, on the platform it is for.
+ * `node tools/executable.mjs [--out FILE] [--level N]`: Utsushi as one file that needs nothing else: Node itself with everything of a built package inside (command line, app, mini model, Dawn
+ * for this platform, ONNX Runtime), made with Node's single executable applications. `--level`: of compression, 1 to 9 (4). Run it after `npm run build`, on the platform it is for.
  *
  * When it is started the first time, it unpacks itself into the user's cache folder, because the operating system loads Dawn from a file; a folder named by the content's hash
  * means that versions stay apart and that what is there is whole. From there it is the very layout of an installed package.
@@ -94,14 +94,14 @@ function contents() {
 	return files;
 }
 
-/** u32 length of an index, the index (JSON: path and size), the files one after the other; gzipped. */
-function payload() {
+/** u32 length of an index, the index (JSON: path and size), the files one after the other; gzipped. @param {number} level */
+function payload(level) {
 	const files = [...contents()].map(([path, file]) => ({ path, bytes: readFileSync(file) }));
 	files.push({ path: 'start.cjs', bytes: Buffer.from(START) });
 	const index = Buffer.from(JSON.stringify(files.map(({ path, bytes }) => [path, bytes.length])));
 	const length = Buffer.alloc(4);
 	length.writeUInt32LE(index.length);
-	return gzipSync(Buffer.concat([length, index, ...files.map(({ bytes }) => bytes)]), { level: 4 });
+	return gzipSync(Buffer.concat([length, index, ...files.map(({ bytes }) => bytes)]), { level });
 }
 
 /** What the executable runs first: unpack unless that was done, then go on as an installed package. Runs as CommonJS inside of the executable. */
@@ -166,14 +166,14 @@ const START = `import(require('node:url').pathToFileURL(require('node:path').joi
 `;
 
 async function main() {
-	const { values } = parseArgs({ options: { out: { type: 'string' } } });
+	const { values } = parseArgs({ options: { out: { type: 'string' }, level: { type: 'string', default: '4' } } });
 	const ending = process.platform === 'win32' ? '.exe' : '';
 	const out = resolve(values.out ?? join(root, 'dist', 'bin', `utsushi-${process.platform}-${process.arch}${ending}`));
 	for (const needed of ['dist/app/index.html', 'dist/cli/cli.js'])
 		if (!existsSync(join(root, needed))) throw new Error(`${needed} is missing. Run “npm run build” first.`);
 	const work = mkdtempSync(join(tmpdir(), 'utsushi-executable-'));
 	try {
-		const packed = payload();
+		const packed = payload(Number(values.level));
 		writeFileSync(join(work, 'payload.gz'), packed);
 		writeFileSync(join(work, 'hash'), createHash('sha256').update(packed).digest('hex').slice(0, 24));
 		writeFileSync(join(work, 'start.cjs'), STARTER);

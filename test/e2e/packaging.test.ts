@@ -1,8 +1,8 @@
 /**
  * What people install: the packed package with nothing but its declared dependencies beside it, and the one-file executable with an empty PATH. Both offline, both outside of
- * this folder.
+ * this folder. Both serve, which takes the trainer's thread and Dawn; the executable, whose parts are picked one by one, also draws, which takes everything else.
  */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -28,6 +28,28 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** Starts the helper, waits for its GPU, fetches the app and ends it. */
+async function serves(file: string, words: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Promise<void> {
+	const child = spawn(file, [...words, 'serve', '--port', '0'], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+	let text = '';
+	const ended = new Promise<number | null>((done) => child.once('close', done));
+	const ready = new Promise<void>((done) => {
+		for (const stream of [child.stdout, child.stderr])
+			stream.on('data', (data: Buffer) => {
+				text += data.toString();
+				if (/^GPU: \S/m.test(text)) done();
+			});
+	});
+	try {
+		expect(await Promise.race([ready.then(() => 'serves'), ended.then(() => text)])).toBe('serves');
+		const address = /http:\S+/.exec(text)?.[0] ?? '';
+		expect(await (await fetch(address)).text()).toContain('<title>');
+	} finally {
+		child.kill('SIGTERM');
+	}
+	expect(await ended).toBe(0);
+}
+
 test(
 	'the packed package runs with its dependencies only',
 	async () => {
@@ -46,9 +68,7 @@ test(
 		const utsushi = (...words: string[]) => run(process.execPath, [join(own, 'bin/utsushi.mjs'), ...words], { cwd: folder });
 		expect((await utsushi('--version')).stdout.trim()).toBe(manifest.version);
 		expect((await utsushi('inspect', MODEL)).stdout).toContain('checkpoint, mini model');
-		// Opens Dawn and every package the engine needs.
-		await utsushi('sample', '--steps', '1', '--size', '64x64', '--out', 'a.png');
-		expect((await readFile(join(folder, 'a.png'))).subarray(1, 4).toString()).toBe('PNG');
+		await serves(process.execPath, [join(own, 'bin/utsushi.mjs')], folder, { ...process.env, UTSUSHI_CONFIG: join(folder, 'config') });
 	},
 	3 * MINUTE
 );
@@ -57,15 +77,16 @@ test.skipIf(process.platform !== 'linux')(
 	'the executable needs nothing but itself',
 	async () => {
 		const file = join(folder, 'utsushi');
-		await run(process.execPath, [join(ROOT, 'tools/executable.mjs'), '--out', file], { cwd: folder });
+		await run(process.execPath, [join(ROOT, 'tools/executable.mjs'), '--out', file, '--level', '1'], { cwd: folder });
 		const home = join(folder, 'home');
 		await mkdir(home);
 		const vulkan = Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(VK_|LIBGL|MESA|LD_LIBRARY)/.test(name)));
-		const utsushi = (...words: string[]) => run(file, words, { cwd: home, env: { ...vulkan, HOME: home, PATH: '/nonexistent' } });
+		const env = { ...vulkan, HOME: home, PATH: '/nonexistent' };
+		const utsushi = (...words: string[]) => run(file, words, { cwd: home, env });
 		expect((await utsushi('--version')).stdout.trim()).toBe(manifest.version);
 		const unpacked = await readdir(join(home, '.cache/utsushi'));
 		expect(unpacked).toEqual([expect.stringMatching(/^[0-9a-f]{24}$/)]);
-		expect((await utsushi('inspect', MODEL)).stdout).toContain('checkpoint, mini model');
+		await serves(file, [], home, env);
 		await utsushi('sample', '--steps', '1', '--size', '64x64', '--out', 'a.png');
 		expect((await readFile(join(home, 'a.png'))).subarray(1, 4).toString()).toBe('PNG');
 		expect(await readdir(join(home, '.cache/utsushi'))).toEqual(unpacked);
