@@ -12,6 +12,7 @@ import { merge as mergeJa } from '../../../src/app/i18n/ja/merge';
 import { plot as plotJa } from '../../../src/app/i18n/ja/plot';
 import { problemsJa } from '../../../src/app/i18n/ja/problems';
 import { chooseLanguage } from '../../../src/app/i18n/language';
+import { problemTables } from '../../../src/app/i18n/problem-texts.svelte';
 import { problemText } from '../../../src/app/i18n/problems';
 import { parseRecipe } from '../../../src/recipe/schema';
 
@@ -84,8 +85,11 @@ describe('problems', () => {
 		expect(found.filter((problem) => !(problem.code in problemsJa)).map((problem) => problem.code)).toEqual([]);
 	});
 
-	test('an unknown code falls back to its own message, whatever it is called', () => {
-		const problem = { level: 'error' as const, where: '', values: {}, message: 'What happened.' };
+	test('a code has its text once the table has come; an unknown one falls back to its own message, whatever it is called', async () => {
+		const problem = { level: 'error' as const, where: '', values: { name: 'a.png' }, message: 'What happened.' };
+		expect(problemText({ ...problem, code: 'picture.empty' }, 'ja')).toBe('What happened.');
+		await Promise.all([problemTables.load('ja'), problemTables.load('en')]);
+		expect(problemText({ ...problem, code: 'picture.empty' }, 'ja')).toMatch(/^a\.png は/);
 		expect(problemText({ ...problem, code: 'never.heard' }, 'ja')).toBe('What happened.');
 		expect(problemText({ ...problem, code: 'constructor' }, 'en')).toBe('What happened.');
 	});
