@@ -3,7 +3,7 @@
  *
  *   npm run build:cli && npx vite build --ssr bench/pool.ts --outDir dist/bench && node dist/bench/pool.js [--root FOLDER] [--steps N]
  *
- * Prints one line of JSON: whether both trained at the same time, and whether the results have the bits of a run that was alone.
+ * Prints one line of JSON: for how long both trained their steps at the same time, and whether the results have the bits of a run that was alone.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import { trainLittle } from './helper/little';
 
 const { values } = parseArgs({ options: { root: { type: 'string' }, steps: { type: 'string' } } });
 const root = resolve(values.root ?? resolve(import.meta.dirname, '../..'));
-const steps = Number(values.steps ?? 8);
+const steps = Number(values.steps ?? 60);
 const folder = await mkdtemp(join(tmpdir(), 'utsushi-bench-'));
 
 const trainer = (n: number) => threadClient(() => startThread({ root, config: folder, folder: join(folder, String(n)), adapter: null }));
@@ -26,13 +26,15 @@ const { modelId } = await pool.request({ type: 'openModel', source: { kind: 'bun
 
 /** When each run trained its steps, milliseconds. */
 const spans = new Map<string, { first: number; last: number }>();
-const train = (run: string): Promise<string> =>
-	trainLittle(pool, run, modelId, steps, ({ event, time }) => {
+const train = (run: string, count = steps): Promise<string> =>
+	trainLittle(pool, run, modelId, count, ({ event, time }) => {
 		if (event.type !== 'progress') return;
 		const span = spans.get(run) ?? { first: time, last: time };
 		spans.set(run, { first: span.first, last: time });
 	});
 
+// Both have the model and the kernels afterwards.
+await Promise.all([train('first', 2), train('second', 2)]);
 const began = Date.now();
 const alone = await train('alone');
 const aloneSeconds = (Date.now() - began) / 1e3;
