@@ -2,10 +2,10 @@
  * Trains recipes one after the other in one process and writes their LoRAs: for sweeps, where starting and loading would take longer than training.
  *
  *   npx vite build --ssr bench/recipes.ts --outDir dist/bench
- *   node dist/bench/recipes.js [--out DIR] [--steps N] [--fast] [--plain] [--until SECONDS] RECIPE.json…
+ *   node dist/bench/recipes.js [--out DIR] [--steps N] [--seed N] [--fast] [--plain] [--until SECONDS] RECIPE.json… | VOWEL…
  *
  * Every mode, read as `utsushi train` reads them (paths are relative to the recipe), but with the bundled mini model. --steps: iterations of every pass instead of the recipe's, for a
- * trial. --plain: no subgroups and no subgroup matrices. --until: begins no further run after so many seconds. One JSON line a run; a run that fails is a line with `error`.
+ * trial; --seed: another seed likewise. A VOWEL (a, i, u, e, o) is the recipe of the built-in preset for that mouth. --plain: no subgroups and no subgroup matrices. --until: begins no further run after so many seconds. One JSON line a run; a run that fails is a line with `error`.
  * Start it in the project's folder.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -17,10 +17,15 @@ import { fileSource } from '../src/formats/node';
 import { openGpu } from '../src/gpu/gpu';
 import { dawn, FAST_FLAGS } from '../src/gpu/node';
 import { installationAt } from '../src/helper/installation';
-import { loadRecipe } from '../src/helper/recipeFile';
+import { loadRecipe, loadRecipeValue } from '../src/helper/recipeFile';
 import { conditionerOf } from '../src/jobs/conditioner';
 import { checkInputs, encodeInputs } from '../src/jobs/inputs';
 import { WeightStore } from '../src/kernels/weights';
+import { defaultRecipe } from '../src/recipe/defaults';
+import { applyPreset } from '../src/recipe/presets';
+import { mouthPair, mouthPreset, VOWELS } from '../src/recipe/presets-mouths';
+import type { Vowel } from '../src/recipe/presets-mouths';
+import type { Recipe } from '../src/recipe/recipe';
 import { TrainingControl } from '../src/training/events';
 import type { TrainingEvent } from '../src/training/events';
 import { trainRecipe } from '../src/training/train';
@@ -30,6 +35,7 @@ const { values: args, positionals } = parseArgs({
 	options: {
 		out: { type: 'string', default: '.' },
 		steps: { type: 'string' },
+		seed: { type: 'string' },
 		fast: { type: 'boolean', default: false },
 		plain: { type: 'boolean', default: false },
 		until: { type: 'string', default: '1e9' }
@@ -52,11 +58,22 @@ async function weightsOf(storage: 'f16' | 'f32'): Promise<WeightStore> {
 	return store;
 }
 
+/** The preset's run for a vowel, without previews. */
+function mouthRecipe(vowel: Vowel): Recipe {
+	const preset = mouthPreset(vowel);
+	const recipe = applyPreset({ ...defaultRecipe('mini'), name: `mouth-${vowel}`, images: mouthPair(vowel) }, preset);
+	return { ...recipe, preview: { ...recipe.preview, every: 0, seeds: [1], strengths: [0], steps: 1 }, probe: { every: 0 } };
+}
+
 async function train(file: string): Promise<Record<string, unknown>> {
-	const input = await loadRecipe(file, installation);
+	const vowel = VOWELS.find((one) => one === file);
+	const input = vowel ? await loadRecipeValue(mouthRecipe(vowel), '.', installation) : await loadRecipe(file, installation);
 	const { recipe } = input;
 	if (recipe.model.bundled !== 'mini') throw new Error('Only recipes for the bundled mini model are trained here.');
-	for (const pass of Object.values(recipe.passes)) if (args.steps !== undefined) pass.iterations = Number(args.steps);
+	for (const pass of Object.values(recipe.passes)) {
+		if (args.steps !== undefined) pass.iterations = Number(args.steps);
+		if (args.seed !== undefined) pass.seed = Number(args.seed);
+	}
 	const errors = checkInputs(input, checkpoint.config).filter(({ level }) => level === 'error');
 	if (errors.length > 0) throw new Error(errors.map(({ message }) => message).join(' '));
 	let last: TrainingEvent | undefined;

@@ -1,6 +1,6 @@
 /**
  * Ready-made settings. A preset knows its model family (the mini model's rates would wreck a full-size model and the other way round)
- * and changes only what a run does: name, model, pictures and prompts stay the user's.
+ * and changes only what a run does: name, model, pictures and prompts stay the user's, unless the preset is about certain ones (`presets-mouths.ts`).
  *
  * Sources: mini: the settings of the bundled model's reference runs `difference-adamw`, `difference-lion`, `difference-conv` (batch 2, cosine); our random numbers are not
  * PyTorch's, so their seeds 11 and 12 mean nothing here: ours are the ones of docs/results.md.
@@ -10,6 +10,7 @@
 import { defaultRecipe, passSettings } from './defaults';
 import { defaultOptimizer } from './optimizers';
 import { MODE_PRESETS } from './presets-modes';
+import { MOUTH_PRESETS } from './presets-mouths';
 import type { Mode, ModelFamily, PassSettings, Recipe } from './recipe';
 
 export interface PresetText {
@@ -28,6 +29,11 @@ export interface Preset {
 	readonly saveEvery: number;
 	/** Original and target change places. */
 	readonly swap?: boolean;
+	/** Modes addift and multiAddift; absent: as nobody has touched them. */
+	readonly addift?: Recipe['addift'];
+	readonly prompts?: Recipe['prompts'];
+	/** Other bundled pictures instead of bundled ones; pictures of the user's stay. */
+	readonly pictures?: (images: Recipe['images']) => Recipe['images'];
 }
 
 const miniCommon = { batch: 2, minSnrGamma: 0 };
@@ -167,7 +173,7 @@ function full(family: 'sd15' | 'sdxl'): Preset[] {
 }
 
 /** The first of each family and mode is what that mode begins with. */
-export const PRESETS: readonly Preset[] = [...MINI, ...full('sd15'), ...full('sdxl'), ...MODE_PRESETS];
+export const PRESETS: readonly Preset[] = [...MINI, ...full('sd15'), ...full('sdxl'), ...MODE_PRESETS, ...MOUTH_PRESETS];
 
 export function presetsFor(family: ModelFamily, mode: Mode = 'difference'): Preset[] {
 	return PRESETS.filter((preset) => preset.family === family && preset.mode === mode);
@@ -181,8 +187,17 @@ export function findPreset(id: string): Preset | undefined {
 export function applyPreset(recipe: Recipe, preset: Preset): Recipe {
 	const base =
 		recipe.model.family === preset.family ? recipe : { ...defaultRecipe(preset.family), name: recipe.name, images: recipe.images, prompts: recipe.prompts };
-	const { mode, swap = false } = preset;
-	return structuredClone({ ...base, mode, swap, passes: { ...preset.passes }, saving: { ...base.saving, everySteps: preset.saveEvery } });
+	const { mode, swap = false, prompts = base.prompts, pictures = (own: Recipe['images']) => own } = preset;
+	return structuredClone({
+		...base,
+		mode,
+		swap,
+		prompts,
+		images: pictures(base.images),
+		addift: preset.addift ?? defaultRecipe(preset.family).addift,
+		passes: { ...preset.passes },
+		saving: { ...base.saving, everySteps: preset.saveEvery }
+	});
 }
 
 /** The preset whose passes the recipe has, unchanged. */

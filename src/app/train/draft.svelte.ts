@@ -134,6 +134,7 @@ class Draft {
 	applyPreset(preset: Preset): void {
 		this.typed = {};
 		this.recipe = applyPreset($state.snapshot(this.recipe), preset);
+		if (preset.pictures) void this.#takePictures();
 	}
 
 	/** A model of another family has other rates and sizes: start from its defaults, keep name, prompts and pictures. */
