@@ -2,6 +2,9 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import type { QueueStore } from '../../../src/storage/queue';
 
+// The page around it wants a browser.
+vi.mock('../../../src/app/train/trainer.svelte', () => ({ MINI: { kind: 'bundled', id: 'mini', url: '' } }));
+
 const handles = new Map<string, FileSystemFileHandle>();
 const store = {
 	models: {
