@@ -8,6 +8,7 @@ import { blobSource } from '../../../src/formats/source';
 import { writeSafetensors } from '../../../src/formats/safetensors-writer';
 import { fileBytes } from '../../../src/recipe/advice';
 import type { CellSettings } from '../../../src/recipe/plot-cells';
+import { firstPictures, livePictures } from '../../../src/recipe/previews';
 import type { Recipe } from '../../../src/recipe/recipe';
 import { adviseRate, ramp } from '../../../src/training/finder';
 import { inspectFile } from '../../../src/service/inspect';
@@ -63,7 +64,7 @@ function* story({ recipe, ...pair }: TrainRequest, until: string): Generator<Run
 		const rate = pass === 'copier' ? 1.84 : 1.42;
 		yield { type: 'memory', pass, planned: 412_876_800, allocated: 412_876_800 };
 		yield { type: 'state', state: 'training', pass };
-		if (pass === 'copier') yield { type: 'preview', pass, step: 0, seed: recipe.preview.seeds[0] ?? 0, strength: 1, picture: original };
+		if (pass === 'copier') for (const { seed } of firstPictures(recipe.preview)) yield { type: 'preview', pass, step: 0, seed, strength: 1, picture: original };
 		let broken = pass === 'copier';
 		for (let step = 1; step <= last; step++) {
 			if (broken && step === 40) {
@@ -92,9 +93,11 @@ function* story({ recipe, ...pair }: TrainRequest, until: string): Generator<Run
 				yield { type: 'probe', pass, step, base: 0.0138, now, bands, verdict: step / steps > 0.7 ? 'converged' : 'learning' };
 			}
 			if (step === 1 || step % recipe.preview.every === 0) {
-				const share = pass === 'copier' ? 0 : Math.min(1, (1.6 * step) / steps);
-				const picture = noisy(blend(original, target, share), pass === 'copier' ? Math.max(0, 0.6 - step / steps) : 0.02);
-				yield { type: 'preview', pass, step, seed: recipe.preview.seeds[0] ?? 0, strength: 1, picture };
+				for (const { seed, strength } of livePictures(recipe.preview)) {
+					const share = pass === 'copier' ? 0 : strength * Math.min(1, (1.6 * step) / steps);
+					const picture = noisy(blend(original, target, share), pass === 'copier' ? Math.max(0, 0.6 - step / steps) : 0.02);
+					yield { type: 'preview', pass, step, seed, strength, picture };
+				}
 			}
 			if (until === 'failed' && pass === 'difference' && step === 60) {
 				const problem: Problem = {
