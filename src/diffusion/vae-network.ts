@@ -40,7 +40,10 @@ export interface Layers<P> {
 
 export const VAE_EPSILON = 1e-6;
 
-type Channels = { readonly channels: number };
+interface Channels {
+	readonly channels: number;
+}
+
 export type VaeNetwork = <P extends Channels>(net: Layers<P>, vae: VaeConfig, input: P) => Promise<P>;
 
 /** picture `[3, H, W]` → moments `[8, H/8, W/8]` (mean, then logvar). */
