@@ -10,11 +10,13 @@
  * by turns. Processor time, because on a software adapter that is the step, and because other work on the computer does not stretch it.
  */
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultRecipe } from '../src/recipe/defaults';
 import { nodePlatform } from '../src/helper/platform';
 import { openFileAsBlob } from '../src/formats/node';
+import { tellCores } from '../src/onnx/session';
 import { createHost } from '../src/service/host';
 import { createInProcessClient } from '../src/service/inProcess';
 import type { EventMessage, TrainerClient } from '../src/service/protocol';
@@ -116,6 +118,8 @@ async function stepCost(client: TrainerClient, pid: number, run: string, modelId
 
 /** The engine's own step and the helper's, by turns. */
 async function ratio(times: number, steps: number): Promise<void> {
+	// As the helper does: the number of threads is in the last bits of what ONNX Runtime encodes.
+	tellCores(availableParallelism());
 	const built = await startBuilt(root);
 	const direct = createInProcessClient(createHost({ ...nodePlatform(), fetchBundled: () => openFileAsBlob(resolve(root, 'public/models/mini.safetensors')) }));
 	const open = { type: 'openModel', source: { kind: 'bundled', id: 'mini', url: '' } } as const;
