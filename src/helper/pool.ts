@@ -38,7 +38,9 @@ class Pool implements TrainerClient {
 		this.#members = clients.map((client) => ({ client, busy: new Set<RunId>(), open: null, opening: Promise.resolve() }));
 		for (const member of this.#members)
 			member.client.subscribe(({ run, event }) => {
-				if (event.type === 'ended') member.busy.delete(run);
+				if (event.type !== 'ended') return;
+				member.busy.delete(run);
+				this.#runs.delete(run);
 			});
 	}
 
@@ -67,9 +69,20 @@ class Pool implements TrainerClient {
 			case 'cancel':
 				return (this.#runs.get(request.run) ?? this.#first).client.request(request);
 			case 'merge':
-				return this.#idle().client.request(request);
+				return this.#merge(request);
 			default:
 				return this.#first.client.request(request);
+		}
+	}
+
+	/** Takes no GPU away from anybody, so its trainer is not busy; it can be cancelled where it is. */
+	async #merge(request: Extract<Request, { type: 'merge' }>): Promise<ReplyOf['merge']> {
+		const member = this.#idle();
+		this.#runs.set(request.run, member);
+		try {
+			return await member.client.request(request);
+		} finally {
+			this.#runs.delete(request.run);
 		}
 	}
 

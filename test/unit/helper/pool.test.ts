@@ -118,6 +118,18 @@ describe('two trainers as one', () => {
 		expect(one.running).toBe('r10');
 	});
 
+	it('cancel a merge where it is', async () => {
+		const [one, two] = [scripted('one'), scripted('two')];
+		const pool = poolOf([one, two]);
+		const { modelId } = await pool.request(open);
+		await pool.request(train('r1', modelId));
+		const [busy, free] = one.running ? [one, two] : [two, one];
+		const merging = pool.request({ type: 'merge', run: 'm' } as Extract<Request, { type: 'merge' }>);
+		await pool.request({ type: 'cancel', run: 'm' });
+		await merging;
+		expect([busy.asked.includes('cancel'), free.asked.includes('cancel')]).toEqual([false, true]);
+	});
+
 	it('answer with what all of them can', async () => {
 		const { adapter } = await poolOf([scripted('one'), scripted('three')]).request({ type: 'hello', version: PROTOCOL_VERSION });
 		expect(adapter).toMatchObject({ description: 'one + three', features: ['shader-f16'], maxBufferSize: 3 });
