@@ -32,10 +32,10 @@ export interface BedOptions {
 	/** With WebGPU's validation. */
 	readonly checked: boolean;
 	/** Weights are given room, not numbers. */
-	readonly blank: boolean;
+	readonly blank?: boolean;
 }
 
-export async function openBed({ model, random, storage, base, checked, blank }: BedOptions): Promise<Bed> {
+export async function openBed({ model, random, storage, base, checked, blank = false }: BedOptions): Promise<Bed> {
 	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]), { unclamped: !checked });
 	const live = countBuffers(gpu.device);
 	const weights = new WeightStore(gpu, storage, base);

@@ -31,7 +31,7 @@ function orthonormal(rows: Float32Array, count: number): { rows: Float32Array; c
 
 const energy = (x: Float32Array): number => {
 	let sum = 0;
-	for (let i = 0; i < x.length; i++) sum += (x[i] ?? 0) ** 2;
+	for (const value of x) sum += value * value;
 	return sum;
 };
 
@@ -70,7 +70,7 @@ export class RangeFinder {
 		const columns = w.length / rows;
 		const whole = energy(w);
 		let count = Math.min(rank + OVERSAMPLING, rows, columns);
-		let directions = Float32Array.from(new UniformStream(seed, [0x45787472, 0]).take(0, count * columns), (x) => x - 0.5);
+		let directions: Float32Array = Float32Array.from(new UniformStream(seed, [0x45787472, 0]).take(0, count * columns), (x) => x - 0.5);
 		for (let pass = 0; pass < PASSES; pass++) {
 			const { images, back } = await this.#multiply(this.forthAndBack, directions, count, w, rows);
 			if (pass > 0 && images && energy(images) >= (1 - REST) * whole) return { count, directions, images };
