@@ -148,8 +148,7 @@ const EXPONENT = 0x7c00;
 
 async function halfFactor(file: MergeFile, tensor: string): Promise<Uint16Array> {
 	const data = await file.raw.file.readHalf(tensor);
-	for (let i = 0; i < data.length; i++) {
-		const bits = data[i] ?? 0;
+	for (const bits of data) {
 		if ((bits & EXPONENT) === EXPONENT) throw notFinite(file, tensor, (bits & 0x3ff) > 0 ? NaN : bits >> 15 ? -Infinity : Infinity);
 	}
 	return data;
