@@ -3,14 +3,19 @@
  * matrices would get them. Counts, work and bytes by kind; one table for each model.
  *
  *   npx vite build --ssr bench/dispatches.ts --outDir dist/bench
- *   node dist/bench/dispatches.js [--model sd15|sdxl] [--rank 16] [--plain] [--list gemm]
+ *   node dist/bench/dispatches.js [--model sd15|sdxl] [--rank 16] [--plain] [--together] [--budget GiB] [--list gemm]
+ *
+ * --plain: without matrices; --together: alike products in one dispatch; --budget: what intermediates may take, the rest is recomputed.
  */
 import { parseArgs } from 'node:util';
 import { SD15_UNET, SDXL_UNET } from '../src/diffusion/config';
 import { unetModules } from '../src/diffusion/unet-layout';
 import type { GemmOp, Op } from '../src/graph/ir';
-import type { Dispatch, Target } from '../src/kernels/dispatch';
-import { lower } from '../src/kernels/lower';
+import type { Dispatch, Slot, Target } from '../src/kernels/dispatch';
+import { recompute } from '../src/graph/recompute';
+import { planMemory } from '../src/graph/plan';
+import { groupOps, lowerGroup } from '../src/kernels/batch';
+import { slotBytes, traffic } from '../src/kernels/residency';
 import { selectModules } from '../src/lora/modules';
 import { UNET_BLOCKS, defaultPasses } from '../src/recipe/defaults';
 import { buildStep } from '../src/training/step';
@@ -20,6 +25,8 @@ const { values: args } = parseArgs({
 		model: { type: 'string', default: 'sdxl' },
 		rank: { type: 'string', default: '16' },
 		plain: { type: 'boolean', default: false },
+		together: { type: 'boolean', default: false },
+		budget: { type: 'string' },
 		list: { type: 'string' }
 	}
 });
@@ -81,14 +88,18 @@ function add(rows: Map<string, Row>, key: string, dispatches: readonly Dispatch[
 
 const before = performance.now();
 const plan = { label: 'count', modules: selectModules(unetModules(unet), settings) };
-const { graph } = buildStep(unet, { height: side, width: side, storage: 'f16' }, settings, { frozen: [], trained: plan });
+const { graph: whole, gradients } = buildStep(unet, { height: side, width: side, storage: 'f16' }, settings, { frozen: [], trained: plan });
 const kinds = new Map<string, Row>();
 const families = new Map<string, Row>();
-for (const op of graph.ops) {
-	const dispatches = lower(op, target);
-	add(kinds, kindOf(op), dispatches);
+const external = new Set(gradients.values());
+const graph = args.budget === undefined ? whole : recompute(whole, { budgetBytes: Number(args.budget) * 2 ** 30, external });
+const groups = args.together ? groupOps(graph.ops, target, external) : graph.ops.map((op) => [op] as const);
+for (const ops of groups) {
+	const dispatches = lowerGroup(ops, target);
+	const kind = `${ops.length > 1 ? `${ops.length} × ` : ''}${kindOf(ops[0])}`;
+	add(kinds, kind, dispatches);
 	for (const dispatch of dispatches) add(families, dispatch.family, [dispatch]);
-	if (args.list && kindOf(op).includes(args.list)) for (const { label, workgroups } of dispatches) console.log(label, workgroups.join('×'));
+	if (args.list && kind.includes(args.list)) for (const { label, workgroups } of dispatches) console.log(label, workgroups.join('×'));
 }
 const print = (title: string, rows: ReadonlyMap<string, Row>): void => {
 	console.log(`\n${title}`);
@@ -103,4 +114,8 @@ console.log(`${family}: ${plan.modules.length} modules, ${graph.ops.length} oper
 print('by kind', kinds);
 print('by family', families);
 const all = [...families.values()].reduce((sum, row) => sum + row.dispatches, 0);
-console.log(`\n${all} dispatches`);
+const lowered = groups.flatMap((ops) => lowerGroup(ops, target));
+const stored = new Set<Slot>(external);
+const planned = (slot: Slot): boolean => ('scratch' in slot || slot.kind === 'intermediate') && !stored.has(slot);
+const memory = planMemory(traffic(lowered, planned), slotBytes, { alignment: 256, maxArenaBytes: 2 ** 30, pinned: graph.outputs.filter(planned) });
+console.log(`\n${all} dispatches, ${(memory.peakBytes / 2 ** 20).toFixed(1)} MiB of intermediates`);

@@ -3,7 +3,7 @@
  *
  * One op becomes one dispatch, unless it has more terms than may be bound at once (then a chain, each adding the one before as an f32
  * residual) or too little parallelism for its long reduction (then slices of K in a first dispatch and their sum in a second; the order of
- * additions is fixed, so results repeat bit by bit).
+ * additions is fixed, so results repeat bit by bit). Products of one shape that are ready at one time share a dispatch (`batch.ts` finds them).
  */
 import type { GemmOp, GemmTerm, Scale, Value } from '../graph/ir';
 import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
@@ -12,7 +12,7 @@ import { chooseSplit, chooseTile, coverOf, type Tile } from './tiles';
 
 export const gemm = { gemm: (op, target) => lowerGemm(op, target) } satisfies Partial<Lowerings>;
 
-const MAX_TERMS = 4;
+export const MAX_TERMS = 4;
 const REDUCE_WORKGROUP = 64;
 
 const A_MODES = { rows: 0, cols: 1, conv: 2, convTransposed: 3 } as const;
@@ -22,12 +22,14 @@ const B_MODES = { nk: 0, kn: 1, convWeightTransposed: 2, convPatches: 3 } as con
 interface Part {
 	readonly m: number;
 	readonly n: number;
+	/** Of all products, in order. */
 	readonly terms: readonly GemmTerm[];
 	readonly scale: Scale | undefined;
 	readonly bias: Value | undefined;
 	readonly rowBias: Value | undefined;
 	readonly residual: Slot | undefined;
-	readonly out: Slot;
+	/** One for each product; more than one share no bias, row bias and residual, and have equally many terms of equal shapes. */
+	readonly outs: readonly Slot[];
 	readonly name: string;
 }
 
@@ -55,26 +57,37 @@ export function lowerGemm(op: GemmOp, target: Target, choice?: GemmChoice): Disp
 			bias: last ? op.bias : undefined,
 			rowBias: last ? op.rowBias : undefined,
 			residual,
-			out: last ? op.out : { scratch: `${op.out.name} (terms before ${start + limit})`, elements: op.m * op.n, dtype: 'f32' },
+			outs: [last ? op.out : { scratch: `${op.out.name} (terms before ${start + limit})`, elements: op.m * op.n, dtype: 'f32' }],
 			name: op.out.name
 		};
 		dispatches.push(...lowerPart(part, target, choice));
-		residual = part.out;
+		residual = part.outs[0];
 	}
 	return dispatches;
+}
+
+/** Several products that `batch.ts` found alike: `MAX_TERMS` terms at most in all, one or two each. */
+export function lowerBatch(ops: readonly [GemmOp, ...GemmOp[]], target: Target, choice?: GemmChoice): Dispatch[] {
+	const [first] = ops;
+	const name = ops.map(({ out }) => out.name).join(' + ');
+	const none = { bias: undefined, rowBias: undefined, residual: undefined };
+	const part: Part = { m: first.m, n: first.n, terms: ops.flatMap(({ terms }) => terms), scale: first.scale, ...none, outs: ops.map(({ out }) => out), name };
+	return lowerPart(part, target, choice);
 }
 
 function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): Dispatch[] {
 	const alike = new Set(part.terms.map(axesOf)).size === 1;
 	const halved = alike && part.terms.every((term) => term.a.dtype === 'f16');
-	const problem = { m: part.m, n: part.n, k: part.terms.reduce((sum, term) => sum + term.k, 0), halves: halved, form: formOf(part.terms) };
+	const items = part.outs.length;
+	const own = part.terms.slice(0, part.terms.length / items);
+	const problem = { m: part.m, n: part.n, k: own.reduce((sum, term) => sum + term.k, 0), items, halves: halved, form: formOf(part.terms) };
 	const tile = choice?.tile ?? chooseTile(problem, target);
 	const split = choice?.split ?? chooseSplit(tile, problem);
 	if (tile.kind === 'matrix' && !alike) throw new Error(`gemm ${part.name}: the terms are stored along different axes.`);
 	const cover = coverOf(tile);
 	const grid: [number, number] = [Math.ceil(part.n / cover.columns), Math.ceil(part.m / cover.rows)];
 	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
-	const common = { family: familyOf(part), flops: 2 * problem.m * problem.n * problem.k };
+	const common = { family: familyOf(part), flops: 2 * items * problem.m * problem.n * problem.k };
 	const terms = part.terms.map((term) => ({ term, layout: layoutOf(term, part) }));
 	if (split <= 1 || tile.kind === 'fat' || tile.kind === 'lanes') {
 		const { bindings, conditions } = finish(part, target);
@@ -82,46 +95,46 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 			{
 				...common,
 				shader: `gemm_${tile.kind}`,
-				conditions: { ...conditions, ...termConditions(part.terms, target, conditions), ...tileConditions(tile, part, terms) },
+				conditions: { ...conditions, ...termConditions(part, target, conditions), ...tileConditions(tile, part, terms) },
 				constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
-				bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...bindings],
-				params: packParams(part, terms, 0),
-				workgroups: [grid[0], grid[1], 1],
+				bindings: [...operandsOf(part), ...bindings],
+				params: packParams(part, terms, 0, 1),
+				workgroups: [grid[0], grid[1], items],
 				label: `gemm ${part.name} ${part.m}×${part.n}×${problem.k} ${tile.name}`,
 				bytes: trafficOf(part)
 			}
 		];
 	}
-	const steps = terms.reduce((sum, { layout }) => sum + layout.segments * Math.ceil(layout.length / tile.bk), 0);
+	const steps = terms.slice(0, own.length).reduce((sum, { layout }) => sum + layout.segments * Math.ceil(layout.length / tile.bk), 0);
 	const perSlice = Math.ceil(steps / split);
 	const slices = Math.ceil(steps / perSlice);
-	const partials: Scratch = { scratch: `${part.name} (slices of K)`, elements: slices * part.m * part.n, dtype: 'f32' };
-	const bare = { ...part, bias: undefined, rowBias: undefined, residual: undefined, out: partials };
+	const partials: Scratch = { scratch: `${part.name} (slices of K)`, elements: items * slices * part.m * part.n, dtype: 'f32' };
+	const bare = { ...part, bias: undefined, rowBias: undefined, residual: undefined, outs: [partials] };
 	const first = finish(bare, target);
 	const second = finish(part, target);
 	return [
 		{
 			...common,
 			shader: `gemm_${tile.kind}`,
-			conditions: { ...first.conditions, ...termConditions(part.terms, target, first.conditions), ...tileConditions(tile, part, terms), partial: true },
+			conditions: { ...first.conditions, ...termConditions(part, target, first.conditions), ...tileConditions(tile, part, terms), partial: true },
 			constants: { ...modeConstants(part.terms), ...tileConstants(tile, part.terms) },
-			bindings: [...part.terms.flatMap((term) => [read(term.a), read(term.b)]), ...first.bindings],
-			params: packParams(bare, terms, perSlice),
-			workgroups: [grid[0], grid[1], slices],
+			bindings: [...operandsOf(part), ...first.bindings],
+			params: packParams(bare, terms, perSlice, slices),
+			workgroups: [grid[0], grid[1], items * slices],
 			label: `gemm ${part.name} ${part.m}×${part.n}×${problem.k} ${tile.name} in ${slices} slices`,
 			bytes: trafficOf(bare)
 		},
 		{
 			family: common.family,
-			flops: slices * part.m * part.n,
+			flops: items * slices * part.m * part.n,
 			shader: 'gemm_reduce',
-			conditions: second.conditions,
+			conditions: { ...second.conditions, batched: items > 1 },
 			constants: { WORKGROUP: REDUCE_WORKGROUP },
 			bindings: [read(partials), ...second.bindings],
-			params: packParams(part, [], slices),
-			workgroups: flatWorkgroups((part.m * part.n) / 4, REDUCE_WORKGROUP, target),
+			params: packParams(part, [], slices, items),
+			workgroups: flatWorkgroups((items * part.m * part.n) / 4, REDUCE_WORKGROUP, target),
 			label: `gemm ${part.name} sum of ${slices} slices`,
-			bytes: bytesOf(partials) + bytesOf(part.out)
+			bytes: bytesOf(partials) + part.outs.reduce((sum, out) => sum + bytesOf(out), 0)
 		}
 	];
 }
@@ -132,15 +145,38 @@ function familyOf(part: Part): string {
 
 /** Bytes that must move at least once. */
 function trafficOf(part: Part): number {
-	const operands = part.terms.reduce((sum, term) => sum + bytesOf(term.a) + bytesOf(term.b), 0);
-	return operands + bytesOf(part.out) + (part.residual ? bytesOf(part.residual) : 0);
+	const slots = new Set<Slot>([...part.terms.flatMap(({ a, b }) => [a, b]), ...part.outs, ...(part.residual ? [part.residual] : [])]);
+	return [...slots].reduce((sum, slot) => sum + bytesOf(slot), 0);
+}
+
+/** Which matrices of a batch are the first term's, and so are not bound again: `a1_first`, … */
+function shared({ terms, outs }: Part): Record<string, boolean> {
+	const conditions: Record<string, boolean> = {};
+	if (outs.length > 1) {
+		terms.forEach(({ a, b }, i) => {
+			if (i > 0 && a === terms[0]?.a) conditions[`a${i}_first`] = true;
+			if (i > 0 && b === terms[0]?.b) conditions[`b${i}_first`] = true;
+		});
+	}
+	return conditions;
+}
+
+function operandsOf(part: Part): Binding[] {
+	const once = shared(part);
+	return part.terms.flatMap(({ a, b }, i) => [
+		...(once[`a${i}_first`] ? [] : [{ ...read(a), binding: 2 * i }]),
+		...(once[`b${i}_first`] ? [] : [{ ...read(b), binding: 2 * i + 1 }])
+	]);
 }
 
 /** The epilogue's bindings, with their numbers in gemm_result.wesl, and conditions. */
 function finish(part: Part, target: Target): { bindings: Binding[]; conditions: Record<string, boolean> } {
-	const bindings: Binding[] = [{ ...write(part.out), binding: 8 }];
-	const present: Record<string, Slot> = { out: part.out };
+	const [first, ...others] = part.outs;
+	if (!first) throw new Error(`gemm ${part.name} has no result.`);
+	const bindings: Binding[] = [{ ...write(first), binding: 8 }, ...others.map((out, i) => ({ ...write(out), binding: 12 + i }))];
+	const present: Record<string, Slot> = { out: first };
 	const conditions: Record<string, boolean> = {};
+	others.forEach((_, i) => (conditions[`outs_${i + 2}`] = true));
 	const extras = [
 		['bias', 9, part.bias],
 		['row_bias', 10, part.rowBias],
@@ -155,7 +191,8 @@ function finish(part: Part, target: Target): { bindings: Binding[]; conditions: 
 	return { bindings, conditions: { ...conditions, ...halves(target, present) } };
 }
 
-function termConditions(terms: readonly GemmTerm[], target: Target, epilogue: Readonly<Record<string, boolean>>): Record<string, boolean> {
+function termConditions(part: Part, target: Target, epilogue: Readonly<Record<string, boolean>>): Record<string, boolean> {
+	const { terms, outs } = part;
 	const named: Record<string, Value> = {};
 	const int8: Record<string, boolean> = {};
 	terms.forEach((term, i) => {
@@ -166,7 +203,10 @@ function termConditions(terms: readonly GemmTerm[], target: Target, epilogue: Re
 	const conditions: Record<string, boolean> = { ...halves(target, named), ...int8 };
 	return {
 		...conditions,
+		...shared(part),
 		f16: conditions['f16'] === true || epilogue['f16'] === true,
+		batched: outs.length > 1,
+		paired: outs.length > 1 && terms.length > outs.length,
 		terms_2: terms.length >= 2,
 		terms_3: terms.length >= 3,
 		terms_4: terms.length >= 4
@@ -310,8 +350,8 @@ function layoutOf(term: GemmTerm, part: Part): TermLayout {
 const TERM_WORDS = 12;
 const HEAD_WORDS = 8;
 
-/** The shader's `Params`; `split` is steps per slice for the first half of a split reduction, slices for the second. */
-function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[], split: number): ArrayBuffer {
+/** The shader's `Params`; `split` is steps per slice for the first half of a split reduction, slices for the second; `parts` slices and products. */
+function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[], split: number, parts: number): ArrayBuffer {
 	const buffer = new ArrayBuffer((HEAD_WORDS + (TERM_WORDS + 1) * MAX_TERMS) * 4);
 	const words = new Uint32Array(buffer);
 	const [factor, scalar] = scaleParams(part.scale);
@@ -319,6 +359,7 @@ function packParams(part: Part, terms: readonly { readonly layout: TermLayout }[
 	words.set([part.m, part.n / 4, part.m / items, scalar], 0);
 	new Float32Array(buffer)[4] = factor.f32;
 	words[5] = split;
+	words[7] = parts;
 	terms.forEach(({ layout: t }, i) => {
 		words.set(
 			[t.k, t.length, t.segments, t.aStride, t.bStride, t.bColumn, t.rowHeight, t.rowWidth, t.height, t.width, t.channels, t.flags],

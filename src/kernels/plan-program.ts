@@ -8,6 +8,7 @@ import type { Graph, Op, Value } from '../graph/ir';
 import { planMemory } from '../graph/plan';
 import type { MemoryPlan } from '../graph/plan';
 import type { Dispatch, Slot, Target } from './dispatch';
+import { lowerTogether } from './batch';
 import { lower, targetOf } from './lower';
 import { inputLayout, isCopy, separate, slotBytes, traffic } from './residency';
 import type { Step } from './residency';
@@ -34,6 +35,8 @@ export interface PlanOptions {
 	readonly history?: readonly Value[];
 	/** Instead of the table in `lower.ts`: tests and measurements choose kernels with it. */
 	readonly lower?: (op: Op, target: Target) => Dispatch[];
+	/** Products of one shape share dispatches (`batch.ts`). Measurements ask for it; training will when a card has shown that it gains. */
+	readonly together?: boolean;
 }
 
 export interface ProgramPlan {
@@ -62,10 +65,12 @@ export interface ProgramPlan {
 /** @throws GraphError when one value is larger than a buffer may be */
 export function planProgram(machine: Machine, graph: Graph, options: PlanOptions = {}): ProgramPlan {
 	const { gradients = new Map<Value, Value>(), history = [] } = options;
-	const dispatches = graph.ops.flatMap((op) => (options.lower ?? lower)(op, machine.target));
-	const stored = new Set<Slot>(gradients.values());
-	const planned = (slot: Slot): boolean => ('scratch' in slot || slot.kind === 'intermediate') && !stored.has(slot);
-	const steps = separate(dispatches, (slot) => planned(slot) || stored.has(slot));
+	const stored = new Set<Value>(gradients.values());
+	const dispatches = options.together
+		? lowerTogether(graph.ops, machine.target, stored)
+		: graph.ops.flatMap((op) => (options.lower ?? lower)(op, machine.target));
+	const planned = (slot: Slot): boolean => 'scratch' in slot || (slot.kind === 'intermediate' && !stored.has(slot));
+	const steps = separate(dispatches, (slot) => planned(slot) || (!('scratch' in slot) && stored.has(slot)));
 	const memory = planMemory(traffic(steps, planned), slotBytes, {
 		alignment: ALIGNMENT,
 		maxArenaBytes: Math.min(machine.maxBufferSize, MAX_ARENA_BYTES),

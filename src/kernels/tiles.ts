@@ -60,6 +60,8 @@ export interface Problem {
 	readonly n: number;
 	/** Sum over terms. */
 	readonly k: number;
+	/** Products in one dispatch; absent: one. */
+	readonly items?: number;
 	/** All terms are stored along the same axes, and a left matrix in halves. */
 	readonly halves: boolean;
 	/** How the first term reads its matrices (`formOf` in gemm.ts). */
@@ -241,11 +243,11 @@ function costOf(tile: Tile, problem: Problem): number {
 const FULL = 32768;
 
 /** Microseconds as an H100 would take them: the work with what falls beyond the edges, at the tile's rate, on as much of the GPU as there are workgroups for; then the sum of the slices. */
-function splitCost(tile: StagedTile | MatrixTile, { m, n, k }: Problem, split: number): number {
-	const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
+function splitCost(tile: StagedTile | MatrixTile, { m, n, k, items = 1 }: Problem, split: number): number {
+	const groups = items * Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
 	const used = Math.min(1, (groups * split * invocationsOf(tile)) / FULL);
 	const work = (2 * groups * tile.bm * tile.bn * k) / (tile.rate * 1e6) / used;
-	return split === 1 ? work : work + 4 + (split * m * n * 8) / 1.5e6;
+	return split === 1 ? work : work + 4 + (items * split * m * n * 8) / 1.5e6;
 }
 
 /** Least of K that a slice should have. */
