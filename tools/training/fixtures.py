@@ -6,7 +6,7 @@ gradients.safetensors   all LoRA gradients of one training step of the mini UNet
                         non-zero up factors, two items with their own noise, timestep and weight. Factors and noise come from the same counter-based generator that
                         Utsushi uses (Philox 4x32-10), so only the gradients are stored.
 picture.png, picture.safetensors
-                        two faces drawn with the reference LoRA `difference-adamw` at strength 1 (DDIM 30, guidance 5), and their latents.
+                        two faces drawn with the reference LoRA `difference-adamw` at strength 1 (DDIM 10, guidance 5), and their latents.
 Needs torch, numpy, Pillow; never needed to build, run or test Utsushi.
 """
 import math
@@ -115,7 +115,7 @@ def picture(ckpt, reference, folder):
     keep = {}
     decode = root.vae.decode
     root.vae.decode = lambda z: decode(keep.setdefault("z", z * M.SCALE) / M.SCALE)
-    y = E.generate(root, tags, E.noise(seeds), "cpu")
+    y = E.generate(root, tags, E.noise(seeds), "cpu", steps=10)
     E.grid([[E.to_image(v) for v in y]], os.path.join(folder, "picture.png"))
     ctx = root.text(torch.tensor([data.encode([])] + [data.encode(t) for t in tags]))
     st.save(os.path.join(folder, "picture.safetensors"), {"latents": keep["z"].permute(0, 2, 3, 1).contiguous().numpy(), "contexts": ctx.numpy()}, {"seeds": "200,201", "strength": "1"})

@@ -1,4 +1,4 @@
-/** The reference LoRA loaded and sampled gives the reference's pictures (two faces, DDIM 30, guidance 5, made with PyTorch). */
+/** The reference LoRA loaded and sampled gives the reference's pictures (two faces, DDIM 10, guidance 5, made with PyTorch). */
 import { expect, it } from 'vitest';
 import { openCheckpoint } from '../../../src/diffusion/checkpoint';
 import { unetModules } from '../../../src/diffusion/unet-layout';
@@ -33,7 +33,7 @@ it('difference-adamw draws the faces of the reference', { timeout: 900_000 }, as
 		noise: 'cpu',
 		sampler: 'ddim',
 		spacing: 'leading',
-		steps: 30,
+		steps: 10,
 		cfg: 5,
 		conditional: [context(1), context(2)],
 		unconditional: context(0),
