@@ -30,8 +30,14 @@ export default defineConfig(({ isSsrBuild }) => ({
 	test: {
 		// Two at a time even on two cores: tests wait for browsers and for kernels to compile. More would only take the software adapter's threads from each other.
 		projects: [
-			{ extends: true, test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 180_000, maxWorkers: WORKERS } },
-			{ extends: true, test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, maxWorkers: 2 } },
+			{
+				extends: true,
+				test: { name: 'unit', include: ['test/unit/**/*.test.ts'], environment: 'node', testTimeout: 180_000, hookTimeout: 60_000, maxWorkers: WORKERS }
+			},
+			{
+				extends: true,
+				test: { name: 'gpu', include: ['test/gpu/**/*.test.ts'], environment: 'node', testTimeout: 300_000, hookTimeout: 60_000, maxWorkers: 2 }
+			},
 			{
 				extends: true,
 				test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], environment: 'node', testTimeout: 300_000, hookTimeout: 60_000, maxWorkers: 2 }
