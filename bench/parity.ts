@@ -2,9 +2,10 @@
  * One prediction and one training step of a full-size UNet, written for comparison with diffusers (`bench/parity.py`, which draws the same inputs and factors).
  *
  *   npx vite build --ssr bench/parity.ts --outDir dist/bench
- *   node dist/bench/parity.js --model FILE --size 1024 --out FOLDER [--variants f16,f16-recompute,int8,f32] [--budget 2]
+ *   node dist/bench/parity.js --model FILE --size 1024 --out FOLDER [--variants f16,f16-recompute,f16-together,int8,f32] [--budget 2] [--checked]
  *   python bench/parity.py --model FILE --size 1024 --ours FOLDER
  *
+ * Kernels are those of training in Node, chosen for a device without validation; --checked: those chosen with it.
  * A folder of VARIANT.safetensors comes out: `prediction` `[h, w, 4]` with the network at strength 1, `loss`, and the gradients of all LoRA factors. One JSON line a variant.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -19,7 +20,7 @@ import { crc32 } from '../src/formats/crc32';
 import { fileSource } from '../src/formats/node';
 import { writeSafetensors, type TensorData } from '../src/formats/safetensors-writer';
 import { openGpu } from '../src/gpu/gpu';
-import { CHECKED_FLAGS, dawn } from '../src/gpu/node';
+import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../src/gpu/node';
 import { recompute } from '../src/graph/recompute';
 import { FactorStore } from '../src/kernels/factors';
 import { compile } from '../src/kernels/program';
@@ -38,6 +39,7 @@ const { values: args } = parseArgs({
 		size: { type: 'string', default: '512' },
 		out: { type: 'string', default: '' },
 		variants: { type: 'string', default: 'f16' },
+		checked: { type: 'boolean', default: false },
 		/** GiB of intermediates for the variants that recompute. */
 		budget: { type: 'string', default: '2' }
 	}
@@ -48,7 +50,7 @@ const TIMESTEP = 601;
 const LOSS_SCALE = 2 ** 12;
 
 const seconds = (since: number): number => Math.round((performance.now() - since) / 100) / 10;
-const gpu = await openGpu(await dawn(CHECKED_FLAGS));
+const gpu = await openGpu(await dawn(args.checked ? CHECKED_FLAGS : FAST_FLAGS), { unclamped: !args.checked });
 const checkpoint = await openCheckpoint(await fileSource(args.model));
 const { unet } = checkpoint.config;
 const side = Number(args.size) / 8;
@@ -65,7 +67,7 @@ const { t, coef } = atTimesteps([TIMESTEP], 0);
 await mkdir(args.out, { recursive: true });
 
 async function run(variant: string): Promise<void> {
-	const [kind = 'f16', mode] = variant.split('-');
+	const [kind = 'f16', ...modes] = variant.split('-');
 	const storage = kind === 'f32' ? 'f32' : 'f16';
 	const began = performance.now();
 	const weights = new WeightStore(gpu, storage, kind === 'int8' ? 'int8' : 'f16');
@@ -91,8 +93,15 @@ async function run(variant: string): Promise<void> {
 
 	const step = buildStep(unet, { height: side, width: side, storage }, { batch: 1, loss: 'mse' }, { frozen: [], trained: plan });
 	const external = step.gradients.values();
-	const graph = mode === 'recompute' ? recompute(step.graph, { budgetBytes: Number(args.budget) * 2 ** 30, external }) : step.graph;
-	const program = await compile(gpu, graph, { weights, factors: [store], gradients: step.gradients, history: [step.loss], label: variant });
+	const graph = modes.includes('recompute') ? recompute(step.graph, { budgetBytes: Number(args.budget) * 2 ** 30, external }) : step.graph;
+	const program = await compile(gpu, graph, {
+		weights,
+		factors: [store],
+		gradients: step.gradients,
+		history: [step.loss],
+		label: variant,
+		together: modes.includes('together')
+	});
 	const { inputs } = step;
 	program.write(inputs.latent, latent);
 	program.write(inputs.context, conditioning.context);

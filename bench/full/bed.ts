@@ -31,12 +31,17 @@ export interface BedOptions {
 	readonly base: 'f16' | 'int8';
 	/** With WebGPU's validation. */
 	readonly checked: boolean;
+	/** Without subgroup matrices, as in browsers. */
+	readonly plain?: boolean;
 	/** Weights are given room, not numbers. */
 	readonly blank?: boolean;
 }
 
-export async function openBed({ model, random, storage, base, checked, blank = false }: BedOptions): Promise<Bed> {
-	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]), { unclamped: !checked });
+export async function openBed({ model, random, storage, base, checked, plain = false, blank = false }: BedOptions): Promise<Bed> {
+	const gpu = await openGpu(await dawn([...(checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]), {
+		unclamped: !checked,
+		...(plain ? { matrices: false } : {})
+	});
 	const live = countBuffers(gpu.device);
 	const weights = new WeightStore(gpu, storage, base);
 	const started = performance.now();

@@ -45,6 +45,8 @@ export interface OpenOptions {
 	readonly software?: boolean;
 	/** false: pretend that subgroups are missing. */
 	readonly subgroups?: boolean;
+	/** false: pretend that subgroup matrices are missing, as in browsers. */
+	readonly matrices?: boolean;
 	/** The provider clamps no accesses (`FAST_FLAGS` in Node): what only was seen to compile that way is chosen only then. */
 	readonly unclamped?: boolean;
 	readonly onError?: (message: string) => void;
@@ -61,10 +63,11 @@ export class GpuError extends Error {
 	}
 }
 
-const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+const MATRICES = 'chromium-experimental-subgroup-matrix';
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', MATRICES];
 /** What brings these along, or is nothing without them. */
-const NEEDS_HALVES = new Set(['shader-f16', 'chromium-experimental-subgroup-matrix']);
-const NEEDS_SUBGROUPS = new Set(['subgroups', 'chromium-experimental-subgroup-matrix']);
+const NEEDS_HALVES = new Set(['shader-f16', MATRICES]);
+const NEEDS_SUBGROUPS = new Set(['subgroups', MATRICES]);
 
 /** What Dawn adds to `GPUAdapterInfo` for the matrix extension; not in the standard's types. */
 interface MatrixConfig {
@@ -106,9 +109,11 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		isFallback: info.isFallbackAdapter ?? false,
 		software: options.software ?? SOFTWARE.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`)
 	};
-	const wanted = WANTED_FEATURES.filter(
-		(name) => !(options.f16 === false && NEEDS_HALVES.has(name)) && !(options.subgroups === false && NEEDS_SUBGROUPS.has(name)) && adapter.features.has(name)
-	);
+	const missing = (name: string): boolean =>
+		(options.f16 === false && NEEDS_HALVES.has(name)) ||
+		(options.subgroups === false && NEEDS_SUBGROUPS.has(name)) ||
+		(options.matrices === false && name === MATRICES);
+	const wanted = WANTED_FEATURES.filter((name) => !missing(name) && adapter.features.has(name));
 	const requiredLimits: Record<string, number> = {};
 	for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
 	// The list is checked against the adapter just above; the DOM's name type does not know Chromium's experimental feature.
@@ -136,7 +141,7 @@ export async function openGpu(provider: GPU, options: OpenOptions = {}): Promise
 		f16: features.has('shader-f16'),
 		subgroups: features.has('subgroups'),
 		unclamped: options.unclamped === true,
-		subgroupMatrix: features.has('chromium-experimental-subgroup-matrix') && features.has('shader-f16') && multipliesHalves(info),
+		subgroupMatrix: features.has(MATRICES) && features.has('shader-f16') && multipliesHalves(info),
 		subgroupSize: features.has('subgroups') && info.subgroupMinSize === info.subgroupMaxSize ? info.subgroupMinSize : 0,
 		timestamps: features.has('timestamp-query'),
 		limits: device.limits,
