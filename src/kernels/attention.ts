@@ -49,7 +49,7 @@ export type AttentionChoice = 'tile' | 'block' | 'tight block' | Readonly<Partia
 function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
 	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
 	if (typeof choice === 'string' || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
-	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, target);
+	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, tokensOf(kernel.columns), target);
 }
 
 function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch[] {
