@@ -3,9 +3,9 @@
  * matrices would get them. Counts, work and bytes by kind; one table for each model.
  *
  *   npx vite build --ssr bench/dispatches.ts --outDir dist/bench
- *   node dist/bench/dispatches.js [--model sd15|sdxl] [--rank 16] [--plain] [--together] [--budget GiB] [--list gemm]
+ *   node dist/bench/dispatches.js [--model sd15|sdxl] [--rank 16] [--plain] [--apart] [--budget GiB] [--list gemm]
  *
- * --plain: without matrices; --together: alike products in one dispatch; --budget: what intermediates may take, the rest is recomputed.
+ * --plain: without matrices; --apart: one product in each dispatch, which no card gets; --budget: what intermediates may take, the rest is recomputed.
  */
 import { parseArgs } from 'node:util';
 import { SD15_UNET, SDXL_UNET } from '../src/diffusion/config';
@@ -25,7 +25,7 @@ const { values: args } = parseArgs({
 		model: { type: 'string', default: 'sdxl' },
 		rank: { type: 'string', default: '16' },
 		plain: { type: 'boolean', default: false },
-		together: { type: 'boolean', default: false },
+		apart: { type: 'boolean', default: false },
 		budget: { type: 'string' },
 		list: { type: 'string' }
 	}
@@ -93,7 +93,7 @@ const kinds = new Map<string, Row>();
 const families = new Map<string, Row>();
 const external = new Set(gradients.values());
 const graph = args.budget === undefined ? whole : recompute(whole, { budgetBytes: Number(args.budget) * 2 ** 30, external });
-const groups = args.together ? groupOps(graph.ops, target, external) : graph.ops.map((op) => [op] as const);
+const groups = args.apart ? graph.ops.map((op) => [op] as const) : groupOps(graph.ops, target, external);
 for (const ops of groups) {
 	const dispatches = lowerGroup(ops, target);
 	const kind = `${ops.length > 1 ? `${ops.length} × ` : ''}${kindOf(ops[0])}`;

@@ -3,10 +3,10 @@
  *
  *   npx vite build --ssr bench/full.ts --outDir dist/bench
  *   node dist/bench/full.js (--model FILE | --random sd15|sdxl|tiny-sdxl) [--size 512] [--rank 16] [--conv 0] [--batch 1] [--storage f16|f32] [--base f16|int8]
- *                           [--cases SIZE:RANK:BATCH,…] [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--plain] [--together no|yes|no,yes] [--blank] [--label TEXT]
+ *                           [--cases SIZE:RANK:BATCH,…] [--budget GiB] [--steps 10] [--profile] [--forward only|no] [--checked] [--plain] [--blank] [--label TEXT]
  *
  * --cases 512:16:1,1024:16:2 measures just these sizes, ranks and batches, without a budget. --size (pixels), --rank, --conv, --batch and --budget take lists (`512,768`); every combination is measured, and a case that fails is a line with `error`. --budget is what intermediates may
- * take; `none` recomputes nothing. --together puts alike products into one dispatch, or measures both ways. --plain does without subgroup matrices, as browsers do. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale; with --blank they are left out, which is for planning and recording alone. Times are of this machine alone.
+ * take; `none` recomputes nothing. --plain does without subgroup matrices, as browsers do. --profile adds times by kernel and by shape. --random needs no file: weights are normal numbers of fan-in scale; with --blank they are left out, which is for planning and recording alone. Times are of this machine alone.
  */
 import { parseArgs } from 'node:util';
 import { line, openBed } from './full/bed';
@@ -29,7 +29,6 @@ const { values: args } = parseArgs({
 		forward: { type: 'string', default: 'yes' },
 		checked: { type: 'boolean', default: false },
 		plain: { type: 'boolean', default: false },
-		together: { type: 'string', default: 'no' },
 		blank: { type: 'boolean', default: false },
 		cases: { type: 'string' },
 		label: { type: 'string', default: '' }
@@ -59,8 +58,7 @@ line({
 });
 
 const sizes = list(args.size ?? (bed.family === 'sdxl' ? '1024' : bed.family === 'sd15' ? '512' : '128'));
-const ways = args.together.split(',').map((way) => way === 'yes');
-const common = { convRank: Number(list(args.conv)[0]), steps: Number(args.steps), profile: args.profile, together: ways[0] === true };
+const common = { convRank: Number(list(args.conv)[0]), steps: Number(args.steps), profile: args.profile };
 const named = args.cases?.split(',').map((text): Case => {
 	const [size = 512, rank = 16, batch = 1] = text.split(':').map(Number);
 	return { ...common, size, rank, batch, budgetBytes: undefined };
@@ -69,9 +67,9 @@ const product = sizes.flatMap((size) =>
 	list(args.batch).flatMap((batch) =>
 		list(args.rank).flatMap((rank) =>
 			list(args.conv).flatMap((convRank) =>
-				list(args.budget).flatMap((gib) => {
+				list(args.budget).map((gib): Case => {
 					const budgetBytes = Number.isNaN(gib) ? undefined : gib * 2 ** 30;
-					return ways.map((together): Case => ({ ...common, size, batch, rank, convRank, budgetBytes, together }));
+					return { ...common, size, batch, rank, convRank, budgetBytes };
 				})
 			)
 		)
@@ -91,14 +89,14 @@ async function guarded(what: object, measure: () => Promise<object>): Promise<vo
 
 for (const given of cases) {
 	const { size, batch, rank, convRank, budgetBytes } = given;
-	const what = { label: args.label, family: bed.family, size, batch, rank, convRank, base: args.base, storage: bed.weights.storage, together: given.together };
+	const what = { label: args.label, family: bed.family, size, batch, rank, convRank, base: args.base, storage: bed.weights.storage };
 	if (args.forward !== 'only') await guarded({ kind: 'step', ...what, budget: budgetBytes ?? null }, () => measureStep(bed, given));
 }
 if (args.forward !== 'no') {
 	for (const given of cases.filter(
 		({ rank, convRank, budgetBytes }) => rank === cases[0]?.rank && convRank === cases[0].convRank && budgetBytes === cases[0].budgetBytes
 	)) {
-		await guarded({ kind: 'forward', label: args.label, family: bed.family, size: given.size, together: given.together, storage: bed.weights.storage }, () =>
+		await guarded({ kind: 'forward', label: args.label, family: bed.family, size: given.size, storage: bed.weights.storage }, () =>
 			measureForward(bed, given)
 		);
 	}

@@ -2,7 +2,7 @@
  * One prediction and one training step of a full-size UNet, written for comparison with diffusers (`bench/parity.py`, which draws the same inputs and factors).
  *
  *   npx vite build --ssr bench/parity.ts --outDir dist/bench
- *   node dist/bench/parity.js --model FILE --size 1024 --out FOLDER [--variants f16,f16-recompute,f16-together,int8,f32] [--budget 2] [--checked]
+ *   node dist/bench/parity.js --model FILE --size 1024 --out FOLDER [--variants f16,f16-recompute,int8,f32] [--budget 2] [--checked]
  *   python bench/parity.py --model FILE --size 1024 --ours FOLDER
  *
  * Kernels are those of training in Node, chosen for a device without validation; --checked: those chosen with it.
@@ -99,8 +99,7 @@ async function run(variant: string): Promise<void> {
 		factors: [store],
 		gradients: step.gradients,
 		history: [step.loss],
-		label: variant,
-		together: modes.includes('together')
+		label: variant
 	});
 	const { inputs } = step;
 	program.write(inputs.latent, latent);

@@ -31,8 +31,6 @@ export interface Case {
 	readonly budgetBytes: number | undefined;
 	readonly steps: number;
 	readonly profile: boolean;
-	/** Alike products in one dispatch. */
-	readonly together: boolean;
 }
 
 interface Profile {
@@ -122,8 +120,7 @@ export async function measureStep({ gpu, live, family, unet, weights }: Bed, giv
 			factors: [network.store],
 			gradients: step.gradients,
 			history: [step.loss],
-			label: 'step',
-			together: given.together
+			label: 'step'
 		});
 		const compiled = performance.now();
 		optimizer = await createOptimizer(gpu, network.store, settings.optimizer);
@@ -226,7 +223,7 @@ export async function measureForward({ gpu, unet, weights }: Bed, given: Case): 
 	const { batch, size } = given;
 	const before = performance.now();
 	const { graph, inputs, prediction } = buildForward(unet, { height: size / 8, width: size / 8, storage: weights.storage }, batch, []);
-	const program = await compile(gpu, graph, { weights, factors: [], label: 'forward', together: given.together });
+	const program = await compile(gpu, graph, { weights, factors: [], label: 'forward' });
 	const secondsCompile = (performance.now() - before) / 1000;
 	try {
 		program.write(inputs.latent, numbers(product(inputs.latent.shape)));

@@ -9,7 +9,7 @@ import { planMemory } from '../graph/plan';
 import type { MemoryPlan } from '../graph/plan';
 import type { Dispatch, Slot, Target } from './dispatch';
 import { lowerTogether } from './batch';
-import { lower, targetOf } from './lower';
+import { targetOf } from './lower';
 import { inputLayout, isCopy, separate, slotBytes, traffic } from './residency';
 import type { Step } from './residency';
 
@@ -33,10 +33,8 @@ export interface PlanOptions {
 	readonly gradients?: ReadonlyMap<Value, Value>;
 	/** Small values copied into a ring after every run. */
 	readonly history?: readonly Value[];
-	/** Instead of the table in `lower.ts`: tests and measurements choose kernels with it. */
+	/** Instead of the table in `lower.ts`, and each operation by itself: tests and measurements choose kernels with it. Otherwise products of one shape share dispatches (`batch.ts`). */
 	readonly lower?: (op: Op, target: Target) => Dispatch[];
-	/** Products of one shape share dispatches (`batch.ts`). Measurements ask for it; training will when a card has shown that it gains. */
-	readonly together?: boolean;
 }
 
 export interface ProgramPlan {
@@ -64,11 +62,9 @@ export interface ProgramPlan {
 
 /** @throws GraphError when one value is larger than a buffer may be */
 export function planProgram(machine: Machine, graph: Graph, options: PlanOptions = {}): ProgramPlan {
-	const { gradients = new Map<Value, Value>(), history = [] } = options;
+	const { gradients = new Map<Value, Value>(), history = [], lower } = options;
 	const stored = new Set<Value>(gradients.values());
-	const dispatches = options.together
-		? lowerTogether(graph.ops, machine.target, stored)
-		: graph.ops.flatMap((op) => (options.lower ?? lower)(op, machine.target));
+	const dispatches = lower ? graph.ops.flatMap((op) => lower(op, machine.target)) : lowerTogether(graph.ops, machine.target, stored);
 	const planned = (slot: Slot): boolean => 'scratch' in slot || (slot.kind === 'intermediate' && !stored.has(slot));
 	const steps = separate(dispatches, (slot) => planned(slot) || (!('scratch' in slot) && stored.has(slot)));
 	const memory = planMemory(traffic(steps, planned), slotBytes, {

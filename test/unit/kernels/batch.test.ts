@@ -5,6 +5,7 @@ import { unetModules } from '../../../src/diffusion/unet-layout';
 import { readsOf, writesOf } from '../../../src/graph/operands';
 import { groupOps, lowerGroup } from '../../../src/kernels/batch';
 import type { Target } from '../../../src/kernels/dispatch';
+import { lower } from '../../../src/kernels/lower';
 import { planProgram } from '../../../src/kernels/plan-program';
 import { selectModules } from '../../../src/lora/modules';
 import { defaultPasses, UNET_BLOCKS } from '../../../src/recipe/defaults';
@@ -54,8 +55,8 @@ test.each([16, 8])('every operation runs once, after what it reads is there (%i 
 
 test('fewer dispatches', () => {
 	const machine = { target: card, maxBufferSize: 2 ** 31 };
-	const single = planProgram(machine, graph, { gradients });
-	const batched = planProgram(machine, graph, { gradients, together: true });
+	const single = planProgram(machine, graph, { gradients, lower });
+	const batched = planProgram(machine, graph, { gradients });
 	expect(batched.dispatches).toBeLessThan(0.9 * single.dispatches);
 	expect(batched.arenaBytes).toBeLessThan(1.5 * single.arenaBytes);
 });
