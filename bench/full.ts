@@ -10,8 +10,9 @@
  */
 import { parseArgs } from 'node:util';
 import { line, openBed } from './full/bed';
-import { measureForward, measureStep } from './full/step';
-import type { Case } from './full/step';
+import type { Case } from './full/case';
+import { measureForward } from './full/forward';
+import { measureStep } from './full/step';
 
 const { values: args } = parseArgs({
 	options: {
@@ -96,9 +97,7 @@ if (args.forward !== 'no') {
 	for (const given of cases.filter(
 		({ rank, convRank, budgetBytes }) => rank === cases[0]?.rank && convRank === cases[0].convRank && budgetBytes === cases[0].budgetBytes
 	)) {
-		await guarded({ kind: 'forward', label: args.label, family: bed.family, size: given.size, storage: bed.weights.storage }, () =>
-			measureForward(bed, given)
-		);
+		await guarded({ kind: 'forward', label: args.label, family: bed.family, size: given.size, storage: bed.weights.storage }, () => measureForward(bed, given));
 	}
 }
 // Dawn keeps the process alive while its instance exists.

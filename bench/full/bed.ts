@@ -9,6 +9,8 @@ import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../../src/gpu/node';
 import { EXACT_TIMES } from '../../src/helper/platform';
 import { WeightStore } from '../../src/kernels/weights';
 import type { ModelFamily } from '../../src/recipe/recipe';
+import { clockRecording } from './clock';
+import type { Recording } from './clock';
 import { countBuffers } from './live';
 import type { LiveBuffers } from './live';
 import { blankWeights, RANDOM_MODELS, randomWeights } from './weights';
@@ -16,6 +18,7 @@ import { blankWeights, RANDOM_MODELS, randomWeights } from './weights';
 export interface Bed {
 	readonly gpu: Gpu;
 	readonly live: LiveBuffers;
+	readonly recording: Recording;
 	readonly family: ModelFamily;
 	readonly unet: UnetConfig;
 	readonly weights: WeightStore;
@@ -43,6 +46,7 @@ export async function openBed({ model, random, storage, base, checked, plain = f
 		...(plain ? { matrices: false } : {})
 	});
 	const live = countBuffers(gpu.device);
+	const recording = clockRecording(gpu.device);
 	const weights = new WeightStore(gpu, storage, base);
 	const started = performance.now();
 	const seconds = (): number => (performance.now() - started) / 1000;
@@ -50,12 +54,12 @@ export async function openBed({ model, random, storage, base, checked, plain = f
 		const checkpoint = await openCheckpoint(await fileSource(model));
 		await loadUnetWeights(checkpoint, weights);
 		const { family, unet } = checkpoint.config;
-		return { gpu, live, weights, family, unet, secondsWeights: seconds() };
+		return { gpu, live, recording, weights, family, unet, secondsWeights: seconds() };
 	}
 	const known = RANDOM_MODELS[random ?? ''];
 	if (!known) throw new Error(`Name a checkpoint with --model, or one of ${Object.keys(RANDOM_MODELS).join(', ')} with --random.`);
 	await (blank ? blankWeights : randomWeights)(gpu, known.unet, weights);
-	return { gpu, live, weights, ...known, secondsWeights: seconds() };
+	return { gpu, live, recording, weights, ...known, secondsWeights: seconds() };
 }
 
 /** One line of JSON, numbers to four digits. */

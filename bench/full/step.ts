@@ -1,5 +1,5 @@
 /**
- * One training step of a full-size UNet as the trainer makes it, and one forward pass as previews make it: time, rates and memory.
+ * One training step of a full-size UNet as the trainer makes it: time, rates and memory.
  * A denoising step: fresh noise, a timestep, prediction against noise, backward, AdamW; on random latents and contexts.
  */
 import { unetModules } from '../../src/diffusion/unet-layout';
@@ -14,37 +14,23 @@ import { defaultOptimizer } from '../../src/recipe/optimizers';
 import { freshNetwork } from '../../src/training/network';
 import type { Network } from '../../src/training/network';
 import { drawStep } from '../../src/training/noising';
-import { buildForward } from '../../src/training/sample';
 import { buildStep } from '../../src/training/step';
 import type { Bed } from './bed';
-import { rows } from './table';
-import type { Row } from './table';
-
-export interface Case {
-	/** Side of the picture in pixels. */
-	readonly size: number;
-	readonly rank: number;
-	/** Rank of 3×3 convolutions; 0: transformers only. */
-	readonly convRank: number;
-	readonly batch: number;
-	/** For intermediates; absent: nothing is recomputed. */
-	readonly budgetBytes: number | undefined;
-	readonly steps: number;
-	readonly profile: boolean;
-}
-
-interface Profile {
-	readonly total: number;
-	readonly families: Row[];
-	/** The slowest shapes: kernel and arrays. */
-	readonly shapes: Row[];
-}
+import { numbers, product, profiled } from './case';
+import type { Case, Profile } from './case';
+import { keepPace } from './clock';
+import type { Recording } from './clock';
 
 export interface StepResult {
 	readonly msStep: number;
 	readonly msBest: number;
-	/** CPU time to record and submit one step into an empty queue. */
+	/** Of the recording thread, for one step, optimizer included; waiting for the GPU is not in it. */
 	readonly msRecording: number;
+	/** The same as a share of the step. */
+	readonly recordingShare: number;
+	/** What `msRecording` is made of. */
+	readonly recording: Recording;
+	readonly stepsMeasured: number;
 	readonly msOptimizer: number;
 	readonly tflop: number;
 	readonly tflops: number;
@@ -69,22 +55,6 @@ export interface StepResult {
 	readonly profile?: Profile;
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
-const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-/** Numbers of about unit size. */
-const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898 + Math.sin(i * 0.37) * 78.233) * 1.4);
-
-const SHAPES_SHOWN = 48;
-
-async function profiled(program: Program, scalars: Readonly<Record<string, number>>): Promise<Profile> {
-	const timings = await program.profile(scalars);
-	return {
-		total: timings.reduce((sum, { ms }) => sum + ms, 0),
-		families: rows(timings, ({ family, shader }) => `${family} ${shader}`),
-		shapes: rows(timings, ({ shader, shape }) => `${shader} ${shape}`).slice(0, SHAPES_SHOWN)
-	};
-}
-
 function settingsOf(family: ModelFamily, { rank, convRank, batch }: Case): PassSettings {
 	return {
 		...defaultPasses(family, 'lora').difference,
@@ -99,7 +69,7 @@ function settingsOf(family: ModelFamily, { rank, convRank, batch }: Case): PassS
 	};
 }
 
-export async function measureStep({ gpu, live, family, unet, weights }: Bed, given: Case): Promise<StepResult> {
+export async function measureStep({ gpu, live, recording, family, unet, weights }: Bed, given: Case): Promise<StepResult> {
 	const settings = settingsOf(family, given);
 	const plan = { label: 'bench', modules: selectModules(unetModules(unet), settings) };
 	const [height, width] = [given.size / 8, given.size / 8];
@@ -145,26 +115,9 @@ export async function measureStep({ gpu, live, family, unet, weights }: Bed, giv
 			await running.idle();
 			await gpu.device.queue.onSubmittedWorkDone();
 		};
-		for (let i = 0; i < 2; i++) await run();
-		await idle();
-		const recording: number[] = [];
-		const alone: number[] = [];
-		for (let i = 0; i < 3; i++) {
-			const start = performance.now();
-			await run();
-			recording.push(performance.now() - start);
-			await idle();
-			alone.push(performance.now() - start);
-		}
-		// Pairs of steps with the queue kept full inside.
-		const times: number[] = [];
-		for (let i = 0; i < given.steps; i += 2) {
-			const start = performance.now();
-			await run();
-			await run();
-			await idle();
-			times.push((performance.now() - start) / 2);
-		}
+		const pace = await keepPace(gpu.device.queue, recording, run, given.steps);
+		const { encoding, submitting, writing } = pace.recording;
+		const msRecording = encoding + submitting + writing;
 		const updates = performance.now();
 		for (let i = 0; i < 5; i++) updating.run({ learningRate: 0, lossScale: scalars.lossScale });
 		await idle();
@@ -173,7 +126,6 @@ export async function measureStep({ gpu, live, family, unet, weights }: Bed, giv
 		const { summary } = running;
 		const arenas = summary.arenas.reduce((a, b) => a + b, 0);
 		const lora = network.store.elements * 4;
-		const msStep = median(times.length > 0 ? times : alone);
 		const parts = {
 			weights: weights.bytes,
 			activations: arenas,
@@ -182,12 +134,15 @@ export async function measureStep({ gpu, live, family, unet, weights }: Bed, giv
 			staging: summary.plannedBytes - arenas
 		};
 		return {
-			msStep,
-			msBest: Math.min(...times, ...alone),
-			msRecording: median(recording),
+			msStep: pace.ms,
+			msBest: pace.best,
+			msRecording,
+			recordingShare: msRecording / pace.ms,
+			recording: pace.recording,
+			stepsMeasured: pace.steps,
 			msOptimizer,
 			tflop: summary.flops / 1e12,
-			tflops: summary.flops / msStep / 1e9,
+			tflops: summary.flops / pace.ms / 1e9,
 			dispatches: summary.dispatches,
 			pipelines: summary.pipelines,
 			secondsGraph: (built - before) / 1000,
@@ -202,55 +157,5 @@ export async function measureStep({ gpu, live, family, unet, weights }: Bed, giv
 		optimizer?.destroy();
 		program?.destroy();
 		network?.store.destroy();
-	}
-}
-
-export interface ForwardResult {
-	readonly batch: number;
-	readonly msForward: number;
-	readonly tflop: number;
-	readonly tflops: number;
-	readonly dispatches: number;
-	readonly bytes: number;
-	readonly secondsCompile: number;
-	/** Whether every number of the prediction is finite. */
-	readonly finite: boolean;
-	readonly profile?: Profile;
-}
-
-/** The bare UNet, as it samples. */
-export async function measureForward({ gpu, unet, weights }: Bed, given: Case): Promise<ForwardResult> {
-	const { batch, size } = given;
-	const before = performance.now();
-	const { graph, inputs, prediction } = buildForward(unet, { height: size / 8, width: size / 8, storage: weights.storage }, batch, []);
-	const program = await compile(gpu, graph, { weights, factors: [], label: 'forward' });
-	const secondsCompile = (performance.now() - before) / 1000;
-	try {
-		program.write(inputs.latent, numbers(product(inputs.latent.shape)));
-		program.write(inputs.context, numbers(product(inputs.context.shape)));
-		if (inputs.vector) program.write(inputs.vector, numbers(product(inputs.vector.shape)));
-		program.write(inputs.t, new Float32Array(batch).fill(500));
-		const times: number[] = [];
-		for (let i = 0; i < Math.max(3, given.steps); i++) {
-			const start = performance.now();
-			await program.run();
-			await program.idle();
-			times.push(performance.now() - start);
-		}
-		const { flops, dispatches, allocatedBytes } = program.summary;
-		const msForward = Math.min(...times);
-		return {
-			batch,
-			msForward,
-			tflop: flops / 1e12,
-			tflops: flops / msForward / 1e9,
-			dispatches,
-			bytes: allocatedBytes,
-			secondsCompile,
-			finite: (await program.read(prediction)).every(Number.isFinite),
-			...(given.profile ? { profile: await profiled(program, {}) } : {})
-		};
-	} finally {
-		program.destroy();
 	}
 }

@@ -8,6 +8,7 @@
  * - Gradients of parameters live outside of the memory plan and nothing in the step waits for them. They move to a later place instead, until enough are alike; what they read is kept that long,
  *   so there is a limit to how much may wait, and how long.
  * - Alike means the same kernel, the same sizes and the same scale; each product has the bits it would have alone with the same tile and slices.
+ * - Software adapters take one after the other: a dispatch costs little beside its arithmetic there, and every number of products is one more kernel to compile.
  */
 import type { GemmOp, Op, Value } from '../graph/ir';
 import { readsOf, writesOf } from '../graph/operands';
