@@ -4,9 +4,9 @@
  *   npx vite build --ssr bench/attention.ts --outDir dist/bench
  *   node dist/bench/attention.js [--kinds forward,grad_rows,grad_columns] [--shapes sdxl] [--variants 64x4x1,tile] [--check] [--repeats 20]
  *
- * A variant is columns×subgroups×strips of the subgroup-matrix kernel, or `tile`, `block`, `tight block` (no matrices). Large shapes are compared with the tile kernel on the same
- * halves, the small ones of --check with the interpreter; `error` is relative to the largest number. Times are GPU timestamps of a dispatch alone, the best of the repeats.
- * A variant that fails is a line with `failed`.
+ * A variant is columns×subgroups×strips of the subgroup-matrix kernel, or without matrices `tile`, `block`, `tight block`, or `tall64` and the like (columns of a step; h: staged
+ * as halves). Large shapes are compared with the first variant on the same halves, the small ones of --check with the interpreter; `error` is relative to the largest number.
+ * Times are GPU timestamps of a dispatch alone, the best of the repeats, after the card was kept busy for a while. A variant that fails is a line with `failed`.
  */
 import { parseArgs } from 'node:util';
 import { halfBits, halfValue } from '../src/formats/half';
@@ -18,15 +18,16 @@ import type { Graph, Value } from '../src/graph/ir';
 import { EXACT_TIMES } from '../src/helper/platform';
 import { lowerAttention, lowerAttentionGrad, type AttentionChoice } from '../src/kernels/attention';
 import { matrixTileFits, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
+import { tallFits, type TallShape } from '../src/kernels/attention-tall';
 import { lower, targetOf } from '../src/kernels/lower';
-import { compile } from '../src/kernels/program';
+import { compile, type Program } from '../src/kernels/program';
 import { WeightStore } from '../src/kernels/weights';
 
 const { values: args } = parseArgs({
 	options: {
 		kinds: { type: 'string', default: 'forward,grad_rows,grad_columns' },
 		shapes: { type: 'string', default: '' },
-		variants: { type: 'string', default: 'tile,block,tight block,64x4x1,32x4x1,32x4x2,64x2x1,32x2x1,32x8x1' },
+		variants: { type: 'string', default: 'tile,block,tall64,tall64h,tall32,tall32h,64x4x1,32x4x1' },
 		check: { type: 'boolean', default: false },
 		tiny: { type: 'boolean', default: false },
 		repeats: { type: 'string', default: '20' }
@@ -56,6 +57,7 @@ const LARGE: readonly Shape[] = [
 ];
 
 const SMALL: readonly Shape[] = [
+	shape('small, heads of 24', 70, 101, 2, 24),
 	shape('small, heads of 8', 100, 100, 2, 8, 2),
 	shape('small, heads of 16, 77 keys', 64, 77, 2, 16, 2),
 	shape('small, heads of 40', 70, 77, 2, 40),
@@ -69,10 +71,14 @@ const wanted = (name: string, list: string): boolean => list === '' || list.spli
 const line = (value: unknown): void =>
 	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
 
-function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' {
-	if (text === 'block' || text === 'tight block') return text;
+/** `64x4x1`: the matrix kernel; `tall64`, `tall32h`: the tall kernel, columns of a step, staged as halves. */
+function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' | { readonly tall: TallShape } {
+	if (text === 'tile' || text === 'block' || text === 'tight block') return text;
+	const tall = /^tall(32|64)(h?)$/.exec(text);
+	if (tall) return { tall: { columns: tall[1] === '64' ? 64 : 32, rowsHalf: true, columnsHalf: tall[2] === 'h' } };
 	const [columns, subgroups, strips] = text.split('x').map(Number);
-	return columns && subgroups && strips ? { columns, subgroups, strips } : 'tile';
+	if (!columns || !subgroups || !strips) throw new Error(`${text} is no variant.`);
+	return { columns, subgroups, strips };
 }
 
 interface Made {
@@ -122,63 +128,71 @@ function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): 
 	return worst / scale;
 }
 
-const gpu = await openGpu(await dawn([...FAST_FLAGS, EXACT_TIMES]));
+// What a kernel computes can be checked on a software adapter, as if it were a GPU.
+const gpu = await openGpu(await dawn([...FAST_FLAGS, EXACT_TIMES]), args.check ? { software: false } : {});
 const target = targetOf(gpu);
 const kinds = KINDS.filter((kind) => args.kinds.split(',').includes(kind));
 const repeats = Number(args.repeats);
 line({ adapter: gpu.adapter.description || gpu.adapter.device, subgroupMatrix: gpu.subgroupMatrix, workgroupStorage: target.maxWorkgroupStorage });
 
-/** Results by name, and per kind the best time of its dispatches and their work. */
-interface Outcome {
-	readonly data: Map<string, Float32Array>;
-	readonly times: Map<string, { ms: number; flops: number; bytes: number; shader: string }>;
-	readonly compileMs: number;
+interface Time {
+	readonly ms: number;
+	readonly flops: number;
+	readonly shader: string;
 }
 
-async function attempt({ graph, feeds, results }: Made, choice: AttentionChoice | undefined, names: readonly string[], times: number): Promise<Outcome> {
+/** A variant that compiled: its program, and per kind the best time of its dispatches. */
+interface Entry {
+	readonly text: string;
+	readonly fitting: readonly AttentionKind[];
+	readonly program: Program;
+	readonly weights: WeightStore;
+	readonly compileMs: number;
+	readonly best: Map<string, Time>;
+}
+
+const kindOf = (label: string): AttentionKind =>
+	label.startsWith('attentionGrad dq') ? 'grad_rows' : label.startsWith('attentionGrad') ? 'grad_columns' : 'forward';
+
+async function compiled({ graph, feeds }: Made, text: string, fitting: readonly AttentionKind[]): Promise<Entry> {
+	const variant = variantOf(text);
+	const choice: AttentionChoice = typeof variant === 'object' && 'subgroups' in variant ? Object.fromEntries(fitting.map((kind) => [kind, variant])) : variant;
 	const weights = new WeightStore(gpu, 'f16');
 	const started = performance.now();
 	const program = await compile(gpu, graph, {
 		weights,
 		factors: [],
 		label: 'attention',
-		lower: (op, machine) =>
-			op.type === 'attention' ? lowerAttention(op, machine, choice) : op.type === 'attentionGrad' ? lowerAttentionGrad(op, machine, choice) : lower(op, machine)
+		lower: (op) =>
+			op.type === 'attention' ? lowerAttention(op, target, choice) : op.type === 'attentionGrad' ? lowerAttentionGrad(op, target, choice) : lower(op, target)
 	});
 	const compileMs = performance.now() - started;
-	try {
-		for (const [value, data] of feeds) program.write(value, data);
-		const best: Outcome['times'] = new Map();
-		// A GPU that is busy in short bursts runs at a fraction of its clock; the queue stays full for a while first.
-		if (!args.tiny && !args.check) for (const began = performance.now(); performance.now() - began < 400;) await program.run();
-		for (let i = 0; i < times; i++) {
-			let nth = 0;
-			const sums = new Map<string, { ms: number; flops: number; bytes: number; shader: string }>();
-			for (const timing of await program.profile()) {
-				if (timing.family !== 'attention') continue;
-				const kind = timing.label.startsWith('attentionGrad dq') ? 'grad_rows' : timing.label.startsWith('attentionGrad') ? 'grad_columns' : 'forward';
-				nth++;
-				const before = sums.get(kind);
-				sums.set(kind, {
-					ms: (before?.ms ?? 0) + timing.ms,
-					flops: (before?.flops ?? 0) + timing.flops,
-					bytes: (before?.bytes ?? 0) + timing.bytes,
-					shader: before ? `${before.shader}+${timing.shader}` : timing.shader
-				});
-			}
-			if (nth === 0) throw new Error('nothing was timed');
-			for (const [kind, sum] of sums) if (sum.ms < (best.get(kind)?.ms ?? Infinity)) best.set(kind, sum);
-		}
-		await program.run();
-		await program.idle();
-		gpu.check();
-		const data = new Map<string, Float32Array>();
-		for (const name of names) data.set(name, await program.read(results[name] as Value));
-		return { data, times: best, compileMs };
-	} finally {
-		program.destroy();
-		weights.destroy();
+	for (const [value, data] of feeds) program.write(value, data);
+	return { text, fitting, program, weights, compileMs, best: new Map() };
+}
+
+async function time({ program, best }: Entry): Promise<void> {
+	const sums = new Map<AttentionKind, Time>();
+	for (const { family, label, ms, flops, shader } of await program.profile()) {
+		if (family !== 'attention') continue;
+		const kind = kindOf(label);
+		const before = sums.get(kind);
+		sums.set(kind, { ms: (before?.ms ?? 0) + ms, flops: (before?.flops ?? 0) + flops, shader: before ? `${before.shader}+${shader}` : shader });
 	}
+	for (const [kind, sum] of sums) if (sum.ms < (best.get(kind)?.ms ?? Infinity)) best.set(kind, sum);
+}
+
+/** Runs without a gap, so that the card's clock goes up and stays there. */
+async function warm({ program }: Entry, ms: number): Promise<void> {
+	for (const began = performance.now(); performance.now() - began < ms;) await program.run();
+}
+
+/** Kinds that a variant has a kernel for; the others are left to the general kernel and not reported. */
+function kindsFitting(text: string, quads: number): AttentionKind[] {
+	const variant = variantOf(text);
+	if (typeof variant === 'string') return kinds;
+	if ('tall' in variant) return kinds.filter((kind) => tallFits(kind, quads, variant.tall, target));
+	return kinds.filter((kind) => gpu.subgroupMatrix && matrixTileFits(kind, quads, variant, target));
 }
 
 async function measure(shape: Shape, check: boolean): Promise<void> {
@@ -189,25 +203,35 @@ async function measure(shape: Shape, check: boolean): Promise<void> {
 		const exact = interpret(made.graph, made.feeds, {});
 		for (const name of names) expected.set(name, exact.get(made.results[name] as Value) ?? []);
 	}
-	const quads = shape.width / 4;
-	for (const text of args.variants.split(',')) {
-		const tile = variantOf(text);
-		// A kind that this shape of tile does not fit is left to the general kernel and not reported.
-		const fitting = kinds.filter((kind) => typeof tile === 'string' || (gpu.subgroupMatrix && matrixTileFits(kind, quads, tile, target)));
-		if (fitting.length === 0) continue;
-		const choice: AttentionChoice = typeof tile === 'string' ? tile : Object.fromEntries(fitting.map((kind) => [kind, tile]));
-		try {
-			const { data, times, compileMs } = await attempt(made, choice, names, check ? 1 : repeats);
-			if (!check && tile === 'tile') for (const [name, numbers] of data) expected.set(name, numbers);
-			for (const kind of fitting) {
-				const time = times.get(kind);
-				const error = Object.fromEntries(RESULTS[kind].map((name) => [name, relativeError(data.get(name) ?? [], expected.get(name) ?? [])]));
-				const { ms, flops, shader } = time ?? { ms: NaN, flops: NaN, shader: '' };
-				line({ shape: shape.label, kind, variant: text, ms, tflops: flops / ms / 1e9, error, shader, compileMs });
-			}
-		} catch (cause) {
-			line({ shape: shape.label, kinds: fitting, variant: text, failed: String(cause).slice(0, 600) });
+	const texts = args.variants.split(',').filter((text) => kindsFitting(text, shape.width / 4).length > 0);
+	const entries = await Promise.all(
+		texts.map((text) =>
+			compiled(made, text, kindsFitting(text, shape.width / 4)).catch(
+				(cause: unknown) => void line({ shape: shape.label, variant: text, failed: String(cause).slice(0, 600) })
+			)
+		)
+	);
+	const there = entries.filter((entry) => entry !== undefined);
+	const quick = args.tiny || check;
+	if (!quick && there[0]) await warm(there[0], 400);
+	for (const entry of there) {
+		if (!quick) await warm(entry, 40);
+		for (let i = 0; i < (quick ? 1 : repeats); i++) await time(entry);
+	}
+	for (const { text, fitting, program, weights, compileMs, best } of there) {
+		await program.run();
+		await program.idle();
+		gpu.check();
+		const data = new Map<string, Float32Array>();
+		for (const name of names) data.set(name, await program.read(made.results[name] as Value));
+		if (!check && expected.size === 0) for (const [name, numbers] of data) expected.set(name, numbers);
+		for (const kind of fitting) {
+			const error = Object.fromEntries(RESULTS[kind].map((name) => [name, relativeError(data.get(name) ?? [], expected.get(name) ?? [])]));
+			const { ms, flops, shader } = best.get(kind) ?? { ms: NaN, flops: NaN, shader: '' };
+			line({ shape: shape.label, kind, variant: text, ms, tflops: flops / ms / 1e9, error, shader, compileMs });
 		}
+		program.destroy();
+		weights.destroy();
 	}
 }
 

@@ -9,6 +9,7 @@
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
 import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
 import { chooseMatrixTile, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
+import { chooseTall, TALL_ROWS, tallConstants, tallFits, tallNarrow, type TallShape } from './attention-tall';
 import { addSlices, chooseSlices, partialOf, type Slices } from './attention-slices';
 import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
 import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
@@ -44,12 +45,18 @@ const batchOf = (value: Value): number => value.shape[0] ?? 1;
 const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
 
 /** Kernels chosen by a test or measurement: a matrix shape for each, or one kernel for all. */
-export type AttentionChoice = 'tile' | 'block' | 'tight block' | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
+export type AttentionChoice = 'tile' | 'block' | 'tight block' | 'tall' | { readonly tall: TallShape } | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
 
 function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
 	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
-	if (typeof choice === 'string' || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
+	if (typeof choice === 'string' || (choice && 'tall' in choice) || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
 	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, tokensOf(kernel.columns), target);
+}
+
+function tallOf(kind: AttentionKind, quads: number, target: Target, choice: AttentionChoice | undefined): TallShape | undefined {
+	if (choice === 'tall') return chooseTall(kind, quads, target);
+	if (typeof choice === 'object' && 'tall' in choice) return tallFits(kind, quads, choice.tall, target) ? choice.tall : undefined;
+	return undefined;
 }
 
 function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch[] {
@@ -83,6 +90,28 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 	}
 	const { a1, a2 = a1, b1, b2 } = kernel.roles;
 	const isHalf = (...slots: (Slot | undefined)[]): boolean => slots.every((slot) => slot?.dtype === 'f16');
+	const tall = !kernel.causal && isHalf(a1, a2, b1, b2, kernel.roles['o'] ?? a1) ? tallOf(kernel.kind, quads, target, choice) : undefined;
+	if (tall) {
+		const groups = Math.ceil(rows / TALL_ROWS);
+		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, tall.columns), target, (sliced, { columns: slice, count }) => ({
+			...common,
+			bindings: sliced.bindings,
+			shader: 'attention_tall',
+			conditions: {
+				...gradient,
+				f16: target.f16,
+				out_half: isHalf(sliced.roles['out']),
+				rows_half: tall.rowsHalf,
+				columns_half: tall.columnsHalf,
+				wide: tall.columns === 64,
+				narrow: tallNarrow(quads),
+				subgroups: blockSubgroups(target)
+			},
+			constants: tallConstants(kernel.kind, quads, tall),
+			params: packParams(rows, columns, stride, { f32: scale }, quads, tall.columns / 4, slice, count),
+			workgroups: [groups, heads, batch * count]
+		}));
+	}
 	const needs = { quads, stays: kernel.kind === 'forward' ? (1 as const) : (2 as const), halves: { rowsHalf: isHalf(a1, a2), columnsHalf: isHalf(b1, b2) } };
 	const block = choice === 'tile' ? undefined : chooseBlock(needs, target, choice === 'tight block');
 	if (block) {
