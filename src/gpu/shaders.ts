@@ -18,13 +18,13 @@ export interface ShaderRequest {
 	readonly access: BindingAccess;
 }
 
-const files = import.meta.glob<string>(['/shaders/*.wesl', '!/shaders/strip_*.wesl', '!/shaders/softmax.wesl'], {
+const files = import.meta.glob<string>(['/shaders/*.wesl', '!/shaders/strip_*.wesl', '!/shaders/softmax.wesl', '!/shaders/weights_load.wesl'], {
 	query: '?raw',
 	eager: true,
 	import: 'default'
 });
-/** Only the VAE needs these: they come with their first pipeline, not with the page. */
-const later = import.meta.glob<string>(['/shaders/strip_*.wesl', '/shaders/softmax.wesl'], { query: '?raw', import: 'default' });
+/** Only the VAE and files on their way to the GPU need these: they come with their first pipeline, not with the page. */
+const later = import.meta.glob<string>(['/shaders/strip_*.wesl', '/shaders/softmax.wesl', '/shaders/weights_load.wesl'], { query: '?raw', import: 'default' });
 const sources: Record<string, string> = {};
 for (const [path, text] of Object.entries(files)) sources[path.slice('/shaders/'.length)] = text;
 
@@ -64,16 +64,29 @@ export function shaderText(request: ShaderRequest): Promise<string> {
 	return text;
 }
 
+/** The linker weighs more than all shaders; it comes with the first pipeline, not with the page. Parsed files do not change, so all links share them: half of the work of a link is parsing. */
+async function loadLinker() {
+	const { link, RecordResolver } = await import('wesl');
+	return { link, resolver: new RecordResolver(sources) };
+}
+
+let linker: ReturnType<typeof loadLinker> | undefined;
+
+function openLinker(): ReturnType<typeof loadLinker> {
+	linker ??= loadLinker();
+	linker.catch(() => (linker = undefined));
+	return linker;
+}
+
 async function linkShader(request: ShaderRequest, name: string): Promise<string> {
 	const load = later[`/shaders/${request.shader}.wesl`];
 	if (load) sources[`${request.shader}.wesl`] = await load();
 	if (!(`${request.shader}.wesl` in sources)) throw new Error(`There is no shader shaders/${request.shader}.wesl`);
-	// The linker weighs more than all shaders; it comes with the first pipeline, not with the page.
-	const { link } = await import('wesl');
+	const { link, resolver } = await openLinker();
 	let body: string;
 	try {
 		const result = await link({
-			weslSrc: sources,
+			resolver,
 			rootModuleName: request.shader,
 			conditions: { ...request.conditions },
 			constants: { ...request.constants },

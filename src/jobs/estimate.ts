@@ -7,15 +7,19 @@ import { latentFactor } from '../diffusion/config';
 import type { Gpu } from '../gpu/gpu';
 import type { Recipe } from '../recipe/recipe';
 import { networkPlan } from '../training/run-kit';
-import type { MemoryEstimate, PassName, Problem } from './events';
+import type { Guest } from '../training/fit';
+import type { MemoryEstimate, PassName, PictureMemory, Problem } from './events';
 import type { GivenLoras } from './given-loras';
 import type { OpenModel } from './model';
 import { passMemory } from './pass-memory';
+import { checkPictures, pictureMemory } from './picture-memory';
 import type { PassMemory } from './pass-memory';
 import { errorProblem, ProblemError, warningProblem } from './problem';
+import { vaeGuests } from './vae-room';
 
 export interface RunEstimate {
 	memory: Record<PassName, MemoryEstimate>;
+	pictures: PictureMemory;
 	/** Of the larger step. */
 	dispatches: number;
 	/** Of the result. */
@@ -89,6 +93,7 @@ function resultBytes(model: OpenModel, recipe: Recipe, given: GivenLoras): numbe
  * @param pictures sizes in pixels that are trained, the first one first
  * @param limit bytes of the GPU the run may take; undefined: nobody said
  * @param given LoRAs it begins with
+ * @param planned is told the plan of each pass, the first one first
  * @throws ProblemError `gpu.binding` when this GPU cannot run it
  */
 export async function estimateRun(
@@ -97,7 +102,8 @@ export async function estimateRun(
 	recipe: Recipe,
 	pictures: readonly { width: number; height: number }[],
 	limit?: number,
-	given: GivenLoras = {}
+	given: GivenLoras = {},
+	planned: (fit: PassMemory['fit']) => void = () => undefined
 ): Promise<RunEstimate> {
 	const factor = latentFactor(model.checkpoint.config.vae);
 	const sizes = pictures.map(({ width, height }) => ({ height: height / factor, width: width / factor }));
@@ -107,14 +113,22 @@ export async function estimateRun(
 	const memory = { copier: NOTHING, difference: NOTHING };
 	const problems: Problem[] = [];
 	let dispatches = 0;
+	let previews: Guest | undefined;
+	const guests = recipe.preview.every > 0 ? vaeGuests(gpu, model, 'decode', pictures.slice(0, 1)) : undefined;
 	for (const pass of trained) {
-		const found = await passMemory(gpu, model, recipe, pass, sizes, limit, given);
+		const found = await passMemory(gpu, model, recipe, pass, sizes, limit, given, guests);
 		checkBindings(gpu, found);
+		planned(found.fit);
 		memory[pass] = found.memory;
+		previews = found.fit.guest;
 		dispatches = Math.max(dispatches, ...found.fit.steps.map((plan) => plan.dispatches));
 		// Once is enough: the larger pass.
 		if (found.memory.total >= Math.max(...trained.map((other) => memory[other].total)))
 			problems.splice(0, problems.length, ...checkMemory(recipe, pass, found, limit));
 	}
-	return { memory, dispatches, fileBytes: resultBytes(model, recipe, given), problems };
+	const rest = await pictureMemory(gpu, model, { recipe, sizes: pictures, given, limit, previews, makesResult: trained.includes('difference') });
+	const most = Math.max(...trained.map((pass) => memory[pass].total), rest.encode?.total ?? 0, rest.strip?.total ?? 0);
+	// What is refused needs no further word.
+	if (problems.every(({ level }) => level !== 'error')) problems.push(...checkPictures(gpu, model, rest, limit));
+	return { memory, pictures: { ...rest, most }, dispatches, fileBytes: resultBytes(model, recipe, given), problems };
 }

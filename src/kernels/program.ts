@@ -19,6 +19,7 @@ import { profileSteps, type Timing } from './profile';
 import { findExternal, isCopy, slotBytes, slotName, type Home, type Step } from './residency';
 import { estimateMs, ratesOf, SLICE_MS, slices, Submitter } from './submit';
 import { asStored } from './stored';
+import { accessOf } from './warm';
 import type { WeightStore } from './weights';
 
 export interface CompileOptions extends PlanOptions {
@@ -139,8 +140,7 @@ async function prepare(
 		steps.map(async (step, index): Promise<Ready> => {
 			if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
 			const places = step.bindings.map((binding) => bindable(gpu, step.label, binding.slot, homeOf(homes, binding.slot)));
-			const access: ('read' | 'read_write' | undefined)[] = [];
-			step.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' && !places[i]?.writable ? 'read' : 'read_write'));
+			const access = accessOf(step, (_, i) => places[i]?.writable === true);
 			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access }, true);
 			distinct.add(pipeline);
 			const group = gpu.device.createBindGroup({

@@ -16,8 +16,10 @@ import { checkRun, runRecipe } from '../jobs/runner';
 import { checkSample, drawSample } from '../jobs/sampling';
 import { Cancelled } from '../jobs/stop';
 import type { PassName, Problem } from '../jobs/events';
+import { warmPlans } from '../kernels/warm';
 import { LoraError } from '../lora/error';
 import { parseRecipe } from '../recipe/schema';
+import type { PassFit } from '../training/fit';
 import { asProblem, ServiceError } from './errors';
 import { inspectFile } from './inspect';
 import { adapterSummary, modelInfo } from './describe';
@@ -200,12 +202,14 @@ class Host implements TrainerHost {
 		}
 	}
 
-	/** What this GPU cannot run, or what needs more than it may take. */
-	async #refuseTooLarge(gpu: Gpu, model: OpenModel, request: TrainRequest): Promise<void> {
+	/** Refuses what this GPU cannot run, or what needs more than it may take; else the plans of its passes. */
+	async #planWithin(gpu: Gpu, model: OpenModel, request: TrainRequest): Promise<PassFit[]> {
 		const { given } = await openGivenLoras(request, model);
-		const { problems } = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory, given);
+		const fits: PassFit[] = [];
+		const { problems } = await estimateRun(gpu, model, request.recipe, trainingSizes(request), request.gpuMemory, given, (fit) => fits.push(fit));
 		const error = problems.find(({ level }) => level === 'error');
 		if (error) throw new ServiceError(error);
+		return fits;
 	}
 
 	async #train(run: RunId, given: TrainRequest, keep: Keep | undefined): Promise<null> {
@@ -215,7 +219,9 @@ class Host implements TrainerHost {
 		if (error) throw new ServiceError(error);
 		const gpu = await this.#openGpu();
 		await this.#releasePlots();
-		await this.#refuseTooLarge(gpu, model, request);
+		const [first] = await this.#planWithin(gpu, model, request);
+		// Compiled while weights are loaded and pictures encoded.
+		if (first) void warmPlans(gpu, [...first.steps, ...first.others]);
 		const snapshots = await keepRun(this.platform, keep);
 		const active = this.#runs.begin(run, 'train');
 		for (const problem of problems) active.emit({ type: 'warning', problem });
@@ -291,7 +297,7 @@ class Host implements TrainerHost {
 		if (error) throw new ServiceError(error);
 		const [gpu, { findRate }] = await Promise.all([this.#openGpu(), import('../jobs/finder')]);
 		await this.#releasePlots();
-		await this.#refuseTooLarge(gpu, model, request);
+		await this.#planWithin(gpu, model, request);
 		const active = this.#runs.begin(run, 'train');
 		const environment = { gpu, model, openConditioner: () => this.#conditioner(gpu, model), control: active.control, emit: active.emit };
 		try {

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { link } from 'wesl';
+import { describe, expect, it, test } from 'vitest';
 import { shaderText } from '../../../src/gpu/shaders';
 
 /** The kernel for tensor cores cannot be compiled on software adapters, so at least its linked text is checked everywhere. */
@@ -15,4 +16,16 @@ describe('the subgroup-matrix kernel', () => {
 		expect(text).toContain(`<Right, ${overK ? 'col' : 'row'}_major>`);
 		expect(text).not.toMatch(/alias subgroup_matrix|fn subgroupMatrix|const (row|col)_major/);
 	});
+});
+
+test('variants of one file, linked one after the other, are what a linker of its own makes of each', async () => {
+	const files = import.meta.glob<string>('/shaders/*.wesl', { query: '?raw', eager: true, import: 'default' });
+	const weslSrc = Object.fromEntries(Object.entries(files).map(([path, text]) => [path.slice('/shaders/'.length), text]));
+	const constants = { WORKGROUP: 64 };
+	for (const names of [['bias'], [], ['bias', 'residual', 'out_half'], ['residual']]) {
+		const conditions = Object.fromEntries(names.map((name) => [name, true]));
+		const alone = await link({ weslSrc, rootModuleName: 'gemm_reduce', conditions, constants, sourceMap: false });
+		// No access is asked for and nothing is enabled, so the text is the linker's.
+		expect(await shaderText({ shader: 'gemm_reduce', conditions, constants, access: [] })).toBe(alone.dest);
+	}
 });
