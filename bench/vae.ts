@@ -2,9 +2,9 @@
  * How long the VAE takes, on the GPU and on the CPU, how far apart the two are, and what the GPU's share of memory is.
  *
  *   npx vite build --ssr bench/vae.ts --outDir dist/bench
- *   node dist/bench/vae.js MODEL.safetensors [--size 512] [--runs 3] [--on gpu,cpu] [--only encode,decode] [--strip 64] [--plan 512,768,1024]
+ *   node dist/bench/vae.js MODEL.safetensors [--size 512] [--runs 3] [--on gpu,cpu] [--only encode,decode] [--strip 64] [--keep Infinity] [--plan 512,768,1024]
  *
- * The first run compiles and reads the weights, and is told apart. --plan tells only what the GPU would be asked for, at these sizes. --strip: MiB of a strip's operands.
+ * The first run compiles and reads the weights, and is told apart. --plan tells only what the GPU would be asked for, at these sizes. --strip: MiB of a strip's operands. --keep: MiB of a plane that is kept; larger ones are computed whenever they are read.
  * The last line is JSON: seconds of wall clock, and of this process' CPU (which counts software adapters too).
  */
 import { parseArgs } from 'node:util';
@@ -26,6 +26,7 @@ const { values: args, positionals } = parseArgs({
 		on: { type: 'string', default: 'gpu,cpu' },
 		only: { type: 'string', default: 'encode,decode' },
 		strip: { type: 'string', default: '64' },
+		keep: { type: 'string', default: 'Infinity' },
 		plan: { type: 'string' }
 	}
 });
@@ -33,6 +34,7 @@ const [path] = positionals;
 if (!path) throw new Error('Which model?');
 const [size, runs, strip] = [args.size, args.runs, args.strip].map(Number) as [number, number, number];
 const MIB = 2 ** 20;
+const limits = { strip: strip * MIB, scores: strip * MIB, keep: Number(args.keep) * MIB };
 const checkpoint = await openCheckpoint(blobSource(await openFileAsBlob(path)));
 const gpu = await openGpu(await dawn(FAST_FLAGS), { unclamped: true });
 console.log(`${gpu.adapter.description || gpu.adapter.device || gpu.adapter.vendor}, ${checkpoint.config.family}, ${size}²`);
@@ -43,7 +45,7 @@ const memory: Record<string, Record<string, number>> = {};
 for (const side of sides) {
 	for (const direction of directions) {
 		const began = performance.now();
-		const { arenas, otherBytes } = await vaeBytes(gpu, checkpoint, direction, { height: side, width: side });
+		const { arenas, otherBytes } = await vaeBytes(gpu, checkpoint, direction, { height: side, width: side }, limits);
 		const mib = {
 			arenas: Math.round(arenas.reduce((a, b) => a + b, 0) / MIB),
 			other: Math.round(otherBytes / MIB),
@@ -94,7 +96,7 @@ async function measure(name: string, vae: Vae): Promise<void> {
 const difference: Record<string, number> = {};
 if (args.plan === undefined) {
 	const on = args.on.split(',');
-	if (on.includes('gpu')) await measure('gpu', openGpuVae(gpu, checkpoint, { strip: strip * MIB, scores: strip * MIB }));
+	if (on.includes('gpu')) await measure('gpu', openGpuVae(gpu, checkpoint, limits));
 	if (on.includes('cpu')) await measure('cpu', openVae(checkpoint));
 	for (const direction of directions) {
 		const [a, b] = [made[`gpu ${direction}`], made[`cpu ${direction}`]];

@@ -7,18 +7,31 @@ import type { Arenas } from '../kernels/arenas';
 import { machineOf, planProgram, type ProgramPlan } from '../kernels/plan-program';
 import { compilePlan, type Program } from '../kernels/program';
 import { lowerStrips } from '../kernels/strips';
+import { weightBytes } from '../kernels/weight-bytes';
 import { WeightStore } from '../kernels/weights';
 import type { Checkpoint } from './checkpoint';
-import { latentFactor } from './config';
-import { arranged, buildVae, planesOf, wholeQuads, type GraphLimits, type VaeConstant, type VaeGraph } from './vae-graph';
+import { latentFactor, type VaeConfig } from './config';
+import { arranged, buildVae, LIMITS, planesOf, wholeQuads, type GraphLimits, type VaeConstant, type VaeGraph } from './vae-graph';
 import { decoder, encoder, vaeOf, type Plane, type Progress, type Vae, type VaeEngine, type VaeNetwork } from './vae-network';
 
 export interface GpuVae extends Vae {
 	/** Memory that the next runs may use; without, or where it is too small, their own. It may be destroyed whenever no run is under way. */
 	room: Arenas | undefined;
+	/** Of `VAE_VERSIONS`: which of them the next runs are. The results depend on it only in rounding. */
+	version: number;
 }
 
-/** @param limits of memory; the results depend on them only in rounding @throws GpuError `memory` from its methods when the GPU has no room */
+/** Ways to compute it, the quickest first; each of the others needs less memory and computes more than the one before: kept planes, by the size of a whole picture in the first layer's channels. */
+const KEPT = [Infinity, 1.5, 0.75] as const;
+export const VAE_VERSIONS: number = KEPT.length;
+
+/** @param pixels of the picture */
+const versionLimits = ({ channels }: VaeConfig, pixels: number, version: number): GraphLimits => ({
+	...LIMITS,
+	keep: (KEPT[version] ?? 0) * 4 * channels * pixels
+});
+
+/** @param limits of memory, instead of those of a version @throws GpuError `memory` from its methods when the GPU has no room */
 export function openGpuVae(gpu: Gpu, checkpoint: Checkpoint, limits?: GraphLimits): GpuVae {
 	const engine = new GpuEngine(gpu, checkpoint, limits);
 	const vae = vaeOf(checkpoint.config.vae, engine);
@@ -29,13 +42,20 @@ export function openGpuVae(gpu: Gpu, checkpoint: Checkpoint, limits?: GraphLimit
 		},
 		set room(room) {
 			engine.room = room;
+		},
+		get version() {
+			return engine.version;
+		},
+		set version(version) {
+			engine.version = version;
 		}
 	};
 }
 
 interface Made {
 	readonly network: VaeNetwork;
-	readonly size: string;
+	/** Size and version. */
+	readonly shape: string;
 	readonly room: Arenas | undefined;
 	readonly built: VaeGraph;
 	readonly program: Program;
@@ -43,6 +63,7 @@ interface Made {
 
 class GpuEngine implements VaeEngine {
 	room: Arenas | undefined;
+	version = 0;
 	#last: Promise<unknown> = Promise.resolve();
 	#made: Made | undefined;
 	#weights: { readonly network: VaeNetwork; readonly store: WeightStore } | undefined;
@@ -55,15 +76,15 @@ class GpuEngine implements VaeEngine {
 
 	/** One after the other: they share a program. */
 	run(network: VaeNetwork, input: Plane, onProgress: Progress | undefined): Promise<Plane> {
-		const { room } = this;
-		const result = this.#last.then(() => this.#run(network, input, room, onProgress));
+		const { room, version } = this;
+		const result = this.#last.then(() => this.#run(network, input, { room, version }, onProgress));
 		this.#last = result.catch(() => undefined);
 		return result;
 	}
 
-	async #run(network: VaeNetwork, input: Plane, room: Arenas | undefined, onProgress: Progress | undefined): Promise<Plane> {
+	async #run(network: VaeNetwork, input: Plane, how: Pick<GpuVae, 'room' | 'version'>, onProgress: Progress | undefined): Promise<Plane> {
 		onProgress?.(0);
-		const { built, program } = await this.#open(network, input, room);
+		const { built, program } = await this.#open(network, input, how);
 		onProgress?.(0);
 		program.write(built.input, channelsLastQuads(input));
 		await program.run({}, onProgress);
@@ -81,18 +102,20 @@ class GpuEngine implements VaeEngine {
 		return Promise.resolve();
 	}
 
-	async #open(network: VaeNetwork, { channels, height, width }: Plane, room: Arenas | undefined): Promise<Made> {
-		const size = `${height}×${width}`;
+	async #open(network: VaeNetwork, { channels, height, width }: Plane, { room, version }: Pick<GpuVae, 'room' | 'version'>): Promise<Made> {
+		const shape = `${height}×${width} ${version}`;
 		const made = this.#made;
-		if (made?.network === network && made.size === size && made.room === room) return made;
+		if (made?.network === network && made.shape === shape && made.room === room) return made;
 		made?.program.destroy();
 		this.#made = undefined;
 		const { gpu } = this;
 		const { config, file, vaeFile } = this.checkpoint;
-		const built = await buildVae(network, config.vae, vaeFile ?? file, { channels, height, width }, this.limits);
+		const scale = network === encoder ? 1 : latentFactor(config.vae);
+		const limits = this.limits ?? versionLimits(config.vae, height * width * scale ** 2, version);
+		const built = await buildVae(network, config.vae, vaeFile ?? file, { channels, height, width }, limits);
 		const weights = await this.#load(network, built.constants);
 		const program = await compilePlan(gpu, planVae(gpu, built), { weights, factors: [], label: 'vae', arenas: room });
-		this.#made = { network, size, room, built, program };
+		this.#made = { network, shape, room, built, program };
 		return this.#made;
 	}
 
@@ -103,6 +126,7 @@ class GpuEngine implements VaeEngine {
 		const file = this.checkpoint.vaeFile ?? this.checkpoint.file;
 		const store = new WeightStore(this.gpu, 'f32');
 		try {
+			for (const { name, shape } of constants) store.reserve(name, shape);
 			for (const constant of constants) await store.add(constant.name, constant.shape, arranged(await file.readFloat32(constant.name), constant));
 		} catch (cause) {
 			store.destroy();
@@ -123,17 +147,26 @@ function channelsLastQuads({ data, channels, height, width }: Plane): Float32Arr
 	return out;
 }
 
-/** Bytes of the GPU that a direction takes for a picture of this size in pixels: what lies in arenas (and may be shared), and the rest (weights, inputs). */
+/** What a direction takes of the GPU for a picture of this size in pixels: bytes that lie in arenas (and may be shared), and the rest (weights, inputs). @param how a version, or limits */
 export async function vaeBytes(
 	gpu: Gpu,
 	{ config: { vae }, file, vaeFile }: Checkpoint,
 	direction: 'encode' | 'decode',
-	picture: { readonly height: number; readonly width: number }
-): Promise<{ readonly arenas: readonly number[]; readonly otherBytes: number }> {
+	{ height, width }: { readonly height: number; readonly width: number },
+	how: number | GraphLimits = 0
+): Promise<{ readonly arenas: readonly number[]; readonly otherBytes: number; readonly flops: number }> {
 	const factor = direction === 'encode' ? 1 : latentFactor(vae);
-	const size = { channels: direction === 'encode' ? 3 : vae.latentChannels, height: picture.height / factor, width: picture.width / factor };
-	const built = await buildVae(direction === 'encode' ? encoder : decoder, vae, vaeFile ?? file, size);
+	const size = { channels: direction === 'encode' ? 3 : vae.latentChannels, height: height / factor, width: width / factor };
+	const limits = typeof how === 'number' ? versionLimits(vae, height * width, how) : how;
+	const built = await buildVae(direction === 'encode' ? encoder : decoder, vae, vaeFile ?? file, size, limits);
 	const plan = planVae(gpu, built);
-	const weights = built.constants.reduce((sum, { shape }) => sum + 4 * shape.reduce((product, length) => product * length, 1), 0);
-	return { arenas: plan.memory.arenas, otherBytes: weights + plan.smallBytes };
+	return {
+		arenas: plan.memory.arenas,
+		otherBytes:
+			weightBytes(
+				built.constants.map(({ shape }) => shape),
+				'f32'
+			) + plan.smallBytes,
+		flops: plan.flops
+	};
 }

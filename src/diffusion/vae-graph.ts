@@ -2,6 +2,8 @@
  * The VAE as a graph, in strips of rows (`graph/strips.ts`): the same layers as on the CPU, f32 throughout (SDXL's overflows in halves).
  * The rule: the result is that of the whole picture. A group norm's statistics are taken over all strips before the first of the next layer begins; a strip of a convolution sees the rows
  * above and below it; attention takes its queries in slices, each with all keys. What bounds the memory is that a layer's strips take the place of its input's one by one.
+ * Where that is too much, planes beyond a size (`keep`) are not kept at all: rows of them are computed whenever a layer reads some, for the statistics and again for the convolution behind them.
+ * SDXL's decoder at 1024² needs 1.8 GiB for its planes, or 0.8 with half as much work again.
  * Channels that are not whole quads (the picture's three) are filled up with zeros.
  */
 import type { SafetensorsFile } from '../formats/safetensors';
@@ -33,9 +35,23 @@ export interface GraphLimits {
 	readonly strip: number;
 	/** Bytes of one slice's attention scores. */
 	readonly scores: number;
+	/** Bytes of a plane beyond which its rows are computed when they are read; absent: all planes are kept. What a block adds to its input is kept in any case: it takes the input's place. */
+	readonly keep?: number | undefined;
 }
 
-const LIMITS: GraphLimits = { strip: 64 * 2 ** 20, scores: 64 * 2 ** 20 };
+type Rows = readonly [from: number, to: number];
+
+/** A plane in strips, or one whose strips are made when somebody reads them. */
+interface VaePlane extends StripPlane {
+	readonly made?: { readonly pieces: readonly Rows[]; readonly rows: (from: number, to: number) => Strip };
+}
+
+function* stripsIn({ strips, made }: VaePlane): Iterable<Strip> {
+	yield* strips;
+	for (const [from, to] of made?.pieces ?? []) yield (made as NonNullable<VaePlane['made']>).rows(from, to);
+}
+
+export const LIMITS: GraphLimits = { strip: 64 * 2 ** 20, scores: 64 * 2 ** 20 };
 
 export const wholeQuads = (count: number): number => 4 * Math.ceil(count / 4);
 
@@ -49,11 +65,12 @@ export async function buildVae(
 ): Promise<VaeGraph> {
 	const net = new GraphNetwork(file, config.prefix, limits);
 	const input = net.builder.input('input', [1, size.height, size.width, wholeQuads(size.channels)]);
-	const output = await network(net, config, planeOf(input));
+	const { height, width, channels, ...result } = await network(net, config, planeOf(input) as VaePlane);
+	const output = { strips: [...stripsIn({ height, width, channels, ...result })], height, width, channels };
 	return { graph: net.builder.finish(output.strips.map(({ value }) => value)), input, output, constants: [...net.constants.values()] };
 }
 
-class GraphNetwork implements Layers<StripPlane> {
+class GraphNetwork implements Layers<VaePlane> {
 	readonly builder = new GraphBuilder({ storage: 'f32' });
 	readonly constants = new Map<string, VaeConstant>();
 
@@ -63,35 +80,36 @@ class GraphNetwork implements Layers<StripPlane> {
 		private readonly limits: GraphLimits
 	) {}
 
-	conv(x: StripPlane, path: string, { norm, resample, residual }: ConvOptions<StripPlane> = {}): Promise<StripPlane> {
+	conv(x: VaePlane, path: string, { norm, resample, residual }: ConvOptions<VaePlane> = {}): Promise<VaePlane> {
 		const weight = this.weight(`${path}.weight`);
 		const channels = weight.shape[0] ?? 0;
 		const kernel = (weight.shape[1] ?? 0) === x.channels ? 1 : 3;
 		const scale = resample === 'down' ? 0.5 : resample === 'up' ? 2 : 1;
-		const [height, width] = [x.height * scale, x.width * scale];
+		const size = { height: x.height * scale, width: x.width * scale, channels };
 		const known = norm && this.norm(x, norm);
-		const perRow = 4 * width * Math.max(channels, (resample === 'down' ? 9 : 1) * x.channels, residual?.plane.channels ?? 0);
-		const strips: Strip[] = [];
-		for (const [from, to] of stripsOf(height, this.limits.strip / perRow)) {
-			const common = { bias: this.vector(`${path}.bias`) };
+		const bias = this.vector(`${path}.bias`);
+		const rows = (from: number, to: number): Strip => {
 			if (resample === 'down') {
-				const value = this.builder.linear(patchesOf(this.builder, windowOf(this.builder, x, 2 * from, 2 * to + 1, path, known), path), weight, common);
-				strips.push({ value, from, rows: to - from, top: 0 });
-				continue;
+				const value = this.builder.linear(patchesOf(this.builder, this.window(x, 2 * from, 2 * to + 1, path, known), path), weight, { bias });
+				return { value, from, rows: to - from, top: 0 };
 			}
 			// Rows beyond the strip are made too, without having seen their neighbours, and read by nobody; beyond the picture's edge the convolution sees zeros by itself.
 			const halo = kernel === 1 ? 0 : 1;
-			const [first, last] = [Math.max(0, from / scale - halo), Math.min(x.height, to / scale + halo)];
+			const [first, last] = [Math.max(0, Math.floor(from / scale) - halo), Math.min(x.height, Math.ceil(to / scale) + halo)];
 			const like = { from, rows: to - from, top: from - first * scale, stored: (last - first) * scale };
-			const seen = windowOf(this.builder, x, first, last, path, known);
-			const options = { ...common, residual: residual && this.residual(residual, like, path) };
+			const seen = this.window(x, first, last, path, known);
+			const options = { bias, residual: residual && this.residual(residual, like, path) };
 			const value = kernel === 1 ? this.builder.linear(seen, weight, options) : this.builder.conv(seen, weight, { ...options, upsample: resample === 'up' });
-			strips.push({ value, from, rows: to - from, top: like.top });
-		}
-		return Promise.resolve({ strips, height, width, channels });
+			return { value, from, rows: to - from, top: like.top };
+		};
+		const perRow = 4 * size.width * Math.max(channels, (resample === 'down' ? 9 : 1) * x.channels, residual?.plane.channels ?? 0);
+		const pieces = stripsOf(size.height, this.limits.strip / perRow);
+		if (!residual && 4 * size.height * size.width * channels > (this.limits.keep ?? Infinity))
+			return Promise.resolve({ ...size, strips: [], made: { pieces, rows } });
+		return Promise.resolve({ ...size, strips: pieces.map(([from, to]) => rows(from, to)) });
 	}
 
-	attention(x: StripPlane, path: string, groups: number): Promise<StripPlane> {
+	attention(x: VaePlane, path: string, groups: number): Promise<VaePlane> {
 		const { builder } = this;
 		const { height, width, channels } = x;
 		const known = this.norm(x, { path: `${path}.norm`, groups, silu: false });
@@ -100,27 +118,33 @@ class GraphNetwork implements Layers<StripPlane> {
 		// Keys in whole quads: rows of zeros below the picture, which the softmax leaves out.
 		let rows = height;
 		while ((rows * width) % 4 !== 0) rows++;
-		const all = windowOf(builder, x, 0, rows, path, known);
+		const all = this.window(x, 0, rows, path, known);
 		const [k, v] = [linear(all, 'k'), linear(all, 'v')];
 		const strips = stripsOf(height, this.limits.scores / (4 * rows * width * width)).map(([from, to]): Strip => {
-			const q = linear(windowOf(builder, x, from, to, `${path}.q`, known), 'q');
+			const q = linear(this.window(x, from, to, `${path}.q`, known), 'q');
 			const mixed = wideAttention(builder, q, k, v, height * width, path);
-			return { value: linear(mixed, 'proj_out', windowOf(builder, x, from, to, path)), from, rows: to - from, top: 0 };
+			return { value: linear(mixed, 'proj_out', this.window(x, from, to, path)), from, rows: to - from, top: 0 };
 		});
 		return Promise.resolve({ strips, height, width, channels });
 	}
 
 	private residual(
-		{ plane, shortcut }: { plane: StripPlane; shortcut?: string | undefined },
+		{ plane, shortcut }: { plane: VaePlane; shortcut?: string | undefined },
 		like: { from: number; rows: number; top: number; stored: number },
 		path: string
 	): Value {
-		const same = alikeOf(this.builder, plane, like, path);
+		const first = like.from - like.top;
+		const same = plane.made ? this.window(plane, first, first + like.stored, path) : alikeOf(this.builder, plane, like, path);
 		return shortcut ? this.builder.linear(same, this.weight(`${shortcut}.weight`), { bias: this.vector(`${shortcut}.bias`) }) : same;
 	}
 
-	private norm(x: StripPlane, { path, groups, silu }: NormBefore): KnownNorm {
-		const moments = momentsOf(this.builder, x, groups, path);
+	private window(x: VaePlane, from: number, to: number, name: string, norm?: KnownNorm): Value {
+		if (!x.made) return windowOf(this.builder, x, from, to, name, norm);
+		return windowOf(this.builder, { ...x, strips: [x.made.rows(Math.max(0, from), Math.min(x.height, to))] }, from, to, name, norm);
+	}
+
+	private norm(x: VaePlane, { path, groups, silu }: NormBefore): KnownNorm {
+		const moments = momentsOf(this.builder, { strips: stripsIn(x), channels: x.channels }, groups, path);
 		return { moments, gamma: this.vector(`${path}.weight`), beta: this.vector(`${path}.bias`), eps: VAE_EPSILON, silu };
 	}
 

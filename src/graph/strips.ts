@@ -41,8 +41,8 @@ export function planeOf(value: Value): StripPlane {
 	return { strips: [{ value, from: 0, rows: height, top: 0 }], height, width, channels };
 }
 
-/** `[groups, 4]`: statistics of the whole picture, strip by strip. */
-export function momentsOf(builder: GraphBuilder, { strips, channels }: StripPlane, groups: number, name: string): Value {
+/** `[groups, 4]`: statistics of the whole picture, strip by strip; strips may be made one after the other while they are read. */
+export function momentsOf(builder: GraphBuilder, { strips, channels }: { strips: Iterable<Strip>; channels: number }, groups: number, name: string): Value {
 	if (channels % groups !== 0) throw new GraphError(`moments of ${name}: ${channels} channels do not divide into ${groups} groups.`);
 	let before: Value | undefined;
 	for (const strip of strips) {

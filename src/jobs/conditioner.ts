@@ -9,15 +9,18 @@ import { blobSource } from '../formats/source';
 import type { Arenas } from '../kernels/arenas';
 import type { Picture } from './events';
 
+/** Where a picture is to be encoded or decoded: on the GPU as it was planned (in arenas that are free meanwhile, or its own), or on the CPU. */
+export type Place = { readonly version: number; readonly arenas?: Arenas } | 'cpu';
+
 export interface Conditioner {
 	/** Captions: the text as it is, cut off after 75 tokens. Context `[77, C]` and pooled vector of each. Many at once cost little more than one. */
 	encodeText(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
 	/** Prompts as WebUI reads them (emphasis, BREAK, any length): context `[77·k, C]` and pooled vector of each. */
 	encodePrompts(prompts: readonly string[], onProgress?: Progress): Promise<TextConditioning[]>;
-	/** The posterior mean, scaled, `[h, w, 4]`. */
-	encodePicture(picture: Picture, onProgress?: Progress): Promise<Float32Array>;
-	/** @param latent `[h, w, 4]`, scaled @param room memory of the GPU that is free meanwhile, for whoever decodes there */
-	decode(latent: Float32Array, height: number, width: number, onProgress?: Progress, room?: Arenas): Promise<Picture>;
+	/** The posterior mean, scaled, `[h, w, 4]`. @param place absent: wherever there is room */
+	encodePicture(picture: Picture, onProgress?: Progress, place?: Place): Promise<Float32Array>;
+	/** @param latent `[h, w, 4]`, scaled @param place absent: wherever there is room */
+	decode(latent: Float32Array, height: number, width: number, onProgress?: Progress, place?: Place): Promise<Picture>;
 	/** Gives the memory back; the conditioner is of no use afterwards. */
 	close(): Promise<void>;
 }

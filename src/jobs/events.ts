@@ -15,9 +15,30 @@ export interface MemoryEstimate {
 	factors: number;
 	optimizer: number;
 	staging: number;
+	/** What decodes previews holds besides its part of the activations; absent: nothing. */
+	decoder?: number;
 	total: number;
 	/** Share of the work that is done twice to save memory; absent: none. */
 	again?: number;
+}
+
+/** GPU memory while pictures are encoded or drawn: all in all, and of it the VAE's; and where the VAE works. */
+export interface PhaseMemory {
+	total: number;
+	vae: number;
+	on: 'gpu' | 'cpu';
+}
+
+/** What a run takes outside its passes. */
+export interface PictureMemory {
+	/** Absent: the run encodes none. */
+	encode?: PhaseMemory;
+	/** Where live previews are decoded; absent: there are none. */
+	preview?: 'gpu' | 'cpu';
+	/** The pictures at the end; absent: there are none. */
+	strip?: PhaseMemory;
+	/** The most that the run takes, passes included. */
+	most: number;
 }
 
 export type TrainState = 'preparing' | 'encoding' | 'compiling' | 'training' | 'sampling' | 'saving' | 'done' | 'stopped' | 'failed';

@@ -1,16 +1,13 @@
 /**
  * A conditioner whose VAE runs on the GPU. Text stays with ONNX Runtime, and so do pictures where the GPU has no room for them, or where it is the CPU itself (a software adapter).
- * What the VAE takes of the GPU is there from the first picture until `close`.
+ * What the VAE takes of the GPU is there from the first picture until `close`. Without a plan it is computed the quickest way there is room for.
  */
 import type { GpuVae } from '../diffusion/vae-gpu';
 import { GpuError, type Gpu } from '../gpu/gpu';
 import { GraphError } from '../graph/shape';
-import type { Arenas } from '../kernels/arenas';
-import type { Conditioner } from './conditioner';
+import type { Conditioner, Place } from './conditioner';
 import type { OpenModel } from './model';
-
-/** Whether pictures go through the GPU on this adapter. On lavapipe the CPU's own kernels are quicker. */
-export const encodesOnGpu = (gpu: Gpu): boolean => !gpu.adapter.software;
+import { encodesOnGpu } from './vae-room';
 
 /** More than the GPU has, or may bind at once. */
 const noRoom = (cause: unknown): boolean => (cause instanceof GpuError && cause.code === 'memory') || cause instanceof GraphError;
@@ -22,7 +19,7 @@ export function openConditionerOn(gpu: Gpu, model: OpenModel, open: () => Promis
 
 export function gpuConditioner(gpu: Gpu, { checkpoint }: OpenModel, open: () => Promise<Conditioner>): Conditioner {
 	let other: Promise<Conditioner> | undefined;
-	let vae: Promise<GpuVae> | undefined;
+	let vae: GpuVae | undefined;
 	let fits = true;
 	const others = (): Promise<Conditioner> => {
 		other ??= open();
@@ -32,19 +29,22 @@ export function gpuConditioner(gpu: Gpu, { checkpoint }: OpenModel, open: () => 
 	const closeVae = async (): Promise<void> => {
 		const closing = vae;
 		vae = undefined;
-		await (await closing)?.close();
+		await closing?.close();
 	};
-	const picture = async <T>(room: Arenas | undefined, here: (vae: GpuVae) => Promise<T>, there: (conditioner: Conditioner) => Promise<T>): Promise<T> => {
-		if (fits) {
+	/** Of versions, the first that the GPU had room for when nobody had planned one. */
+	let least = 0;
+	const picture = async <T>(place: Place | undefined, here: (vae: GpuVae) => Promise<T>, there: (conditioner: Conditioner) => Promise<T>): Promise<T> => {
+		while (fits && place !== 'cpu') {
+			const { openGpuVae, VAE_VERSIONS } = await import('../diffusion/vae-gpu');
 			try {
-				vae ??= import('../diffusion/vae-gpu').then(({ openGpuVae }) => openGpuVae(gpu, checkpoint));
-				const opened = await vae;
-				opened.room = room;
-				return await here(opened);
+				vae ??= openGpuVae(gpu, checkpoint);
+				vae.room = place?.arenas;
+				vae.version = place?.version ?? least;
+				return await here(vae);
 			} catch (cause) {
 				if (!noRoom(cause)) throw cause;
-				fits = false;
 				await closeVae();
+				if (place || ++least >= VAE_VERSIONS) fits = false;
 			}
 		}
 		return there(await others());
@@ -52,15 +52,15 @@ export function gpuConditioner(gpu: Gpu, { checkpoint }: OpenModel, open: () => 
 	return {
 		encodeText: async (prompts, onProgress) => (await others()).encodeText(prompts, onProgress),
 		encodePrompts: async (prompts, onProgress) => (await others()).encodePrompts(prompts, onProgress),
-		encodePicture: (given, onProgress) =>
+		encodePicture: (given, onProgress, place) =>
 			picture(
-				undefined,
+				place,
 				(here) => here.latent(given, undefined, onProgress),
 				(there) => there.encodePicture(given, onProgress)
 			),
-		decode: (latent, height, width, onProgress, room) =>
+		decode: (latent, height, width, onProgress, place) =>
 			picture(
-				room,
+				place,
 				(here) => here.decode(latent, height, width, onProgress),
 				(there) => there.decode(latent, height, width, onProgress)
 			),

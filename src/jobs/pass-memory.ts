@@ -4,16 +4,17 @@
 import { textConstants } from '../diffusion/clip-graph';
 import type { TextConfig, UnetConfig } from '../diffusion/config';
 import { unetConstants } from '../diffusion/unet-layout';
-import { ALIGNMENT, alignUp } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
-import { quantised, quantisedPlaces } from '../kernels/int8';
+import type { Graph } from '../graph/ir';
+import { quantised } from '../kernels/int8';
 import type { Base } from '../kernels/int8';
 import { factorMemory } from '../kernels/optimizer-state';
 import { machineOf } from '../kernels/plan-program';
 import { asStored } from '../kernels/stored';
+import { weightBytes } from '../kernels/weight-bytes';
 import type { Recipe } from '../recipe/recipe';
 import { fitPass } from '../training/fit';
-import type { PassFit } from '../training/fit';
+import type { Guests, PassFit } from '../training/fit';
 import { guardBytes } from '../training/guard-driver';
 import { factorEntries } from '../training/network';
 import { needsObserver, OBSERVER_BATCH } from '../training/observer';
@@ -26,9 +27,6 @@ import type { MemoryEstimate, PassName } from './events';
 import type { GivenLoras } from './given-loras';
 import type { OpenModel, Storage } from './model';
 
-/** As in `WeightStore`: tensors fill buffers of this size first-fit. */
-const WEIGHT_CHUNK = 32 << 20;
-
 interface Constants {
 	readonly unet: UnetConfig;
 	readonly text: readonly TextConfig[];
@@ -40,18 +38,25 @@ function constantsOf({ unet, text }: Constants): { name: string; shape: readonly
 	return [...unetConstants(unet), ...textConstants(text)];
 }
 
-/** Bytes a `WeightStore` takes for these weights. */
-export function weightBytes(constants: Constants): number {
-	const chunks: { size: number; used: number }[] = [];
-	for (const { shape } of constantsOf(constants)) {
-		const elements = shape.reduce((a, b) => a * b, 1);
-		const own = quantised(shape, constants.base) ? quantisedPlaces(elements).end : elements * (constants.storage === 'f16' ? 2 : 4);
-		const bytes = alignUp(own, 16);
-		let chunk = chunks.find(({ size, used }) => used + bytes <= size);
-		if (!chunk) chunks.push((chunk = { size: Math.max(bytes, WEIGHT_CHUNK), used: 0 }));
-		chunk.used = alignUp(chunk.used + bytes, ALIGNMENT);
-	}
-	return chunks.reduce((sum, { size }) => sum + size, 0);
+export interface BaseWeights {
+	readonly bytes: number;
+	/** A graph over the weights as they will be stored. */
+	readonly stored: (graph: Graph) => Graph;
+}
+
+/** The weights a run has on the GPU. @param text encoders that it trains */
+export function baseWeights({ unet, text = [], storage, base }: Omit<Constants, 'text'> & { text?: readonly TextConfig[] | undefined }): BaseWeights {
+	const constants = constantsOf({ unet, text, storage, base });
+	const int8 = new Set(constants.flatMap(({ name, shape }) => (quantised(shape, base) ? [name] : [])));
+	const stores = { get: (name: string) => ({ dtype: int8.has(name) ? ('i8' as const) : storage }) };
+	return {
+		bytes: weightBytes(
+			constants.map(({ shape }) => shape),
+			storage,
+			base
+		),
+		stored: (graph) => asStored(graph, stores)
+	};
 }
 
 export interface PassMemory {
@@ -59,7 +64,7 @@ export interface PassMemory {
 	readonly fit: PassFit;
 }
 
-/** @param sizes of the latents, the first one first @param limit bytes the run may take; undefined: see `fit.ts` @param given LoRAs it begins with */
+/** @param sizes of the latents, the first one first @param limit bytes the run may take; undefined: see `fit.ts` @param given LoRAs it begins with @param guests what decodes its previews on the GPU */
 export async function passMemory(
 	gpu: Gpu,
 	model: OpenModel,
@@ -67,7 +72,8 @@ export async function passMemory(
 	pass: PassName,
 	sizes: readonly { height: number; width: number }[],
 	limit: number | undefined,
-	given: GivenLoras = {}
+	given: GivenLoras = {},
+	guests?: Guests
 ): Promise<PassMemory> {
 	const { config } = model.checkpoint;
 	const { storage } = recipe;
@@ -83,18 +89,17 @@ export async function passMemory(
 	const others = observed ? [buildForward(config.unet, shape, OBSERVER_BATCH, networks).graph] : [];
 	// Probes and previews encode their words with the network as it is.
 	if (observed && kind.text) others.push(buildTextForward(kind.text, storage, networks).graph);
-	const constants: Constants = { unet: config.unet, text: kind.text ?? [], storage, base: recipe.base };
-	const int8 = new Set(constantsOf(constants).flatMap(({ name, shape: of }) => (quantised(of, constants.base) ? [name] : [])));
+	const weights = baseWeights({ unet: config.unet, text: kind.text, storage, base: recipe.base });
 	const { values, training, scratch } = factorMemory(factorEntries(trained), settings.optimizer);
 	const held = {
-		weights: weightBytes(constants),
+		weights: weights.bytes,
 		factors: values + frozen.reduce((all, plan) => all + factorMemory(factorEntries(plan), undefined).values, 0),
 		// Gradients, what the optimizer remembers, and the guard's copies of it.
 		optimizer: training + scratch + guardBytes(recipe.guard, training, values / 4, gpu.limits.maxStorageBufferBindingSize)
 	};
 	const otherBytes = held.weights + held.factors + held.optimizer;
-	const stores = { get: (name: string) => ({ dtype: int8.has(name) ? ('i8' as const) : storage }) };
-	const fit = await fitPass({ steps, others }, { machine: machineOf(gpu), stored: (graph) => asStored(graph, stores), otherBytes, limit });
+	const fit = await fitPass({ steps, others }, { machine: machineOf(gpu), stored: weights.stored, otherBytes, limit, guests });
 	const again = fit.workRatio - 1;
-	return { memory: { ...held, activations: fit.arenaBytes, staging: fit.smallBytes, total: fit.totalBytes, ...(again > 0 ? { again } : {}) }, fit };
+	const memory = { ...held, activations: fit.arenaBytes, staging: fit.smallBytes, total: fit.totalBytes };
+	return { memory: { ...memory, ...(fit.guest ? { decoder: fit.guest.otherBytes } : {}), ...(again > 0 ? { again } : {}) }, fit };
 }

@@ -4,7 +4,10 @@
  */
 import { version } from '../../package.json';
 import type { Gpu } from '../gpu/gpu';
-import type { Arenas } from '../kernels/arenas';
+import { Arenas } from '../kernels/arenas';
+import { asStored } from '../kernels/stored';
+import type { WeightStore } from '../kernels/weights';
+import type { Progress } from '../diffusion/text';
 import type { RunMemory, TrainedModules } from '../training/run-state';
 import { withPrediction } from '../training/run-kit';
 import { latentSize, trainRecipe, type TrainingInputs } from '../training/train';
@@ -12,8 +15,11 @@ import type { TrainingControl } from '../training/events';
 import { frozenNetwork } from '../training/network';
 import { Denoiser, sampleLatents, type Conditioning } from '../training/sample';
 import type { AdaptedText } from '../training/text';
+import { latentFactor } from '../diffusion/config';
 import { checkModel } from './check';
-import type { Conditioner } from './conditioner';
+import type { Conditioner, Place } from './conditioner';
+import type { DecodeRoom } from '../training/observer';
+import { fitGuest, type Guest } from '../training/fit';
 import type { Picture, Problem, RunEvent } from './events';
 import { openGivenLoras } from './given-loras';
 import { checkInputs, encodeInputs, trainingSizes, type RunInput } from './inputs';
@@ -25,6 +31,7 @@ import { warningProblem } from './problem';
 import { encodePrompts, samplerFor } from './sampling';
 import { Cancelled, continueUnlessStopped } from './stop';
 import { adaptedText, captionsForTraining, withWords, wordsAt } from './text-encoder';
+import { fitStrip, vaeGuests } from './vae-room';
 
 export interface RunEnvironment {
 	gpu: Gpu;
@@ -51,9 +58,17 @@ interface Encoded {
 	preview: { conditional: Conditioning; unconditional: Conditioning };
 }
 
-async function encode(input: RunInput, { gpu, model, openConditioner, control, emit }: RunEnvironment): Promise<Encoded> {
+/** Where a guest was planned to be; undefined: nothing is planned here. */
+const placeOf = (guest: Guest | undefined, arenas?: Arenas): Place => (guest ? { version: guest.version, ...(arenas ? { arenas } : {}) } : 'cpu');
+
+async function encode(input: RunInput, { gpu, model, openConditioner, control, emit, gpuMemory }: RunEnvironment, weights: WeightStore): Promise<Encoded> {
 	emit({ type: 'state', state: 'encoding' });
-	const conditioner = await openConditioner();
+	// The text encoders' weights, where they are trained, are there from here on.
+	const lookUp = await captionsForTraining(gpu, model, input.recipe);
+	const opened = await openConditioner();
+	const guests = vaeGuests(gpu, model, 'encode', trainingSizes(input));
+	const place = guests && placeOf((await fitGuest(weights.bytes, [], guests, gpuMemory)).guest);
+	const conditioner = { ...opened, encodePicture: (picture: Picture, onProgress?: Progress) => opened.encodePicture(picture, onProgress, place) };
 	try {
 		const { negative, prompt } = input.recipe.preview;
 		const { config } = model.checkpoint;
@@ -63,14 +78,13 @@ async function encode(input: RunInput, { gpu, model, openConditioner, control, e
 		};
 		// Pictures are drawn in the first size that is trained.
 		const size = trainingSizes(input)[0] ?? { width: config.resolution, height: config.resolution };
-		const lookUp = await captionsForTraining(gpu, model, input.recipe);
 		const drawn = await encodePrompts(conditioner, config, { negative, prompt, ...size }, between);
 		const preview = lookUp ? await withWords(model, drawn, { negative, prompt }) : drawn;
 		const inputs = await encodeInputs(input, config, conditioner, between, lookUp);
 		continueUnlessStopped(control);
 		return { inputs, size: latentSize(inputs), preview };
 	} finally {
-		await conditioner.close();
+		await opened.close();
 	}
 }
 
@@ -82,7 +96,7 @@ function previewDecoder(
 	environment: RunEnvironment,
 	height: number,
 	width: number
-): { decode(latent: Float32Array, onProgress: () => void, room: Arenas | undefined): Promise<Picture>; close(): Promise<void> } {
+): { decode(latent: Float32Array, onProgress: () => void, room: DecodeRoom | undefined): Promise<Picture>; close(): Promise<void> } {
 	let open: Promise<Conditioner> | undefined;
 	const close = async (): Promise<void> => {
 		const closing = open;
@@ -94,9 +108,10 @@ function previewDecoder(
 		async decode(latent, onProgress, room) {
 			open ??= environment.openConditioner();
 			try {
-				return await (await open).decode(latent, height, width, onProgress, room);
+				return await (await open).decode(latent, height, width, onProgress, room ?? 'cpu');
 			} finally {
-				if (environment.model.blob.size > SMALL_MODEL) await close();
+				// What was planned for on the GPU may stay.
+				if (!room && environment.model.blob.size > SMALL_MODEL) await close();
 			}
 		}
 	};
@@ -118,10 +133,27 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 	let denoiser: Denoiser | undefined;
 	let text: AdaptedText | undefined;
 	let conditioner: Conditioner | undefined;
+	let room: Arenas | undefined;
 	try {
 		const weights = await model.weights(gpu, recipe.storage, undefined, recipe.base);
 		text = await adaptedText(gpu, model, recipe.storage, [frozen], recipe.base);
-		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks: [frozen], height, width, batch: cfg === 1 ? 1 : 2, label: 'strip' });
+		const factor = latentFactor(config.vae);
+		const guests = vaeGuests(gpu, model, 'decode', [{ height: height * factor, width: width * factor }]);
+		const { batch, guest, arenas } = await fitStrip(gpu, {
+			config: config.unet,
+			height,
+			width,
+			storage: recipe.storage,
+			guided: cfg !== 1,
+			stored: (graph) => asStored(graph, weights),
+			network: frozen,
+			heldBytes: weights.bytes + frozen.store.bytes + (text?.bytes ?? 0),
+			guests,
+			limit: environment.gpuMemory
+		});
+		room = await Arenas.create(gpu, 'strip', arenas);
+		const place = placeOf(guest, room);
+		denoiser = await Denoiser.create(gpu, { config: config.unet, weights, networks: [frozen], height, width, batch, arenas: room, label: 'strip' });
 		conditioner = await environment.openConditioner();
 		let done = 0;
 		const total = strengths.length * seeds.length * steps;
@@ -142,7 +174,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 						emit({ type: 'sampleStep', step: Math.min(++done, total), steps: total });
 					}
 				});
-				emit({ type: 'stripCell', seed, strength, picture: await conditioner.decode(latent, height, width, () => continueUnlessStopped(control)) });
+				emit({ type: 'stripCell', seed, strength, picture: await conditioner.decode(latent, height, width, () => continueUnlessStopped(control), place) });
 			}
 		}
 	} finally {
@@ -150,6 +182,7 @@ async function drawStrip(network: TrainedModules, encoded: Encoded, { recipe }: 
 		text?.destroy();
 		frozen.store.destroy();
 		await conditioner?.close();
+		room?.destroy();
 	}
 }
 
@@ -184,7 +217,7 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 		const coarse = int8Told(weights);
 		if (coarse) emit({ type: 'warning', problem: coarse });
 		continueUnlessStopped(control);
-		const encoded = await encode(input, environment);
+		const encoded = await encode(input, environment, weights);
 		const decoder = previewDecoder(environment, encoded.size.height, encoded.size.width);
 		const trained = await trainRecipe({
 			gpu,
@@ -193,7 +226,11 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 			recipe,
 			inputs: encoded.inputs,
 			...given,
-			preview: { ...encoded.preview, decode: (...given) => decoder.decode(...given) },
+			preview: {
+				...encoded.preview,
+				guests: vaeGuests(gpu, model, 'decode', trainingSizes(input).slice(0, 1)),
+				decode: (...given) => decoder.decode(...given)
+			},
 			control,
 			emit,
 			version,

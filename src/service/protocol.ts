@@ -4,7 +4,7 @@
  * Everything here survives structured clone; nothing here is a path on the trainer's side.
  */
 import type { Keep } from './keeping';
-import type { MemoryEstimate, PassName, Picture, Problem, RunEvent } from '../jobs/events';
+import type { MemoryEstimate, PassName, Picture, PictureMemory, Problem, RunEvent } from '../jobs/events';
 import type { RunInput } from '../jobs/inputs';
 import type { PlotOutcome } from '../jobs/plot';
 import type { SamplerKind, ModelFamily } from '../recipe/recipe';
@@ -15,7 +15,7 @@ import type { PlotRequest } from './plot';
 import type { TuningReport } from './tuning';
 
 export type { Keep } from './keeping';
-export type { MemoryEstimate, PassName, Picture, Problem, RunEvent, TrainState } from '../jobs/events';
+export type { MemoryEstimate, PassName, Picture, PictureMemory, Problem, RunEvent, TrainState } from '../jobs/events';
 
 export type { RateAdvice, RatePoint } from '../training/finder';
 
@@ -59,6 +59,8 @@ export interface ModelInfo {
 export interface Estimate {
 	problems: Problem[];
 	memory: { copier: MemoryEstimate; difference: MemoryEstimate };
+	/** Absent: nothing was planned. */
+	pictures?: PictureMemory;
 	dispatches: number;
 	fileBytes: number;
 }

@@ -6,6 +6,8 @@
  * - As little as meets the limit is computed again. Results do not change, to the bit.
  * - How much memory a GPU has, WebGPU does not tell. Without a limit from the user the smallest usual card is taken that the run fits on, a gigabyte of it left to the screen and other
  *   programs: 8, 12, 16 or 24 GB. Who has more memory than that and says so trains faster by up to a third.
+ * - What decodes previews is a guest in the arenas between steps: they are as large as its, too. Of its versions (quicker ones need more) the quickest that fits is taken; training is not made
+ *   slower for a quicker one. Where none fits, the pass does without, and previews are decoded elsewhere.
  * - The estimate shown before a run and the run itself plan here, so they agree.
  */
 import type { Graph, Op, Value } from '../graph/ir';
@@ -20,13 +22,24 @@ import type { StepGraph } from './objective';
 const GIB = 2 ** 30;
 
 /** What a run may take of usual cards. */
-const CARDS: readonly number[] = [8, 12, 16, 24].map((size) => (size - 1) * GIB);
+export const CARDS: readonly number[] = [8, 12, 16, 24].map((size) => (size - 1) * GIB);
 
 export interface PassGraphs {
 	readonly steps: readonly StepGraph[];
 	/** Forward passes that probes and previews run. */
 	readonly others: readonly Graph[];
 }
+
+/** Somebody else's program that runs between the steps, in their arenas. */
+export interface Guest {
+	readonly version: number;
+	readonly arenas: readonly number[];
+	/** Of what it holds besides. */
+	readonly otherBytes: number;
+}
+
+/** The versions of a guest from 0 on, the quickest first; undefined behind the last. */
+export type Guests = (version: number) => Promise<Guest | undefined>;
 
 export interface PassFit {
 	readonly steps: readonly ProgramPlan[];
@@ -36,6 +49,8 @@ export interface PassFit {
 	readonly arenaBytes: number;
 	/** Inputs, parameters and rings of all programs. */
 	readonly smallBytes: number;
+	/** Who decodes previews in the arenas; undefined: there is none, or none fits. */
+	readonly guest: Guest | undefined;
 	/** What the pass takes of the GPU, all in all. */
 	readonly totalBytes: number;
 	/** What it was fitted to. */
@@ -53,6 +68,8 @@ export interface FitOptions {
 	readonly otherBytes: number;
 	/** Bytes the run may take in all; absent: the smallest usual card. */
 	readonly limit: number | undefined;
+	/** Absent: nobody needs the arenas between steps. */
+	readonly guests?: Guests | undefined;
 }
 
 /** Choices for the graphs and budgets seen last: the search takes seconds at full size, and a run follows its estimate. */
@@ -105,8 +122,20 @@ function fitStep(machine: Machine, { gradients, loss }: StepGraph, graph: Graph,
 /** Lets messages through: planning at full size takes seconds. */
 const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
 
+const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
+
+/** All versions, and last nobody. */
+async function* guestsOf(guests: Guests | undefined): AsyncGenerator<Guest | undefined> {
+	for (let version = 0; guests; version++) {
+		const guest = await guests(version);
+		if (!guest) break;
+		yield guest;
+	}
+	yield undefined;
+}
+
 /** @throws GraphError when one value is larger than a buffer may be */
-export async function fitPass(graphs: PassGraphs, { machine, stored, otherBytes, limit }: FitOptions): Promise<PassFit> {
+export async function fitPass(graphs: PassGraphs, { machine, stored, otherBytes, limit, guests }: FitOptions): Promise<PassFit> {
 	const others = graphs.others.map((graph) => planProgram(machine, stored(graph)));
 	const steps: { step: StepGraph; graph: Graph; plain: ProgramPlan }[] = [];
 	for (const step of graphs.steps) {
@@ -114,31 +143,69 @@ export async function fitPass(graphs: PassGraphs, { machine, stored, otherBytes,
 		const graph = stored(step.graph);
 		steps.push({ step, graph, plain: planProgram(machine, graph, { gradients: step.gradients, history: [step.loss] }) });
 	}
-	const assemble = (plans: readonly ProgramPlan[], fitted: number): PassFit => {
+	const assemble = (plans: readonly ProgramPlan[], fitted: number, guest: Guest | undefined): PassFit => {
 		const all = [...plans, ...others];
-		const arenas = Arenas.sizes(all.map(({ memory }) => memory.arenas));
-		const arenaBytes = arenas.reduce((a, b) => a + b, 0);
+		const arenas = Arenas.sizes([...all.map(({ memory }) => memory.arenas), guest?.arenas ?? []]);
+		const arenaBytes = total(arenas);
 		const smallBytes = all.reduce((sum, plan) => sum + plan.smallBytes, 0);
-		const totalBytes = otherBytes + arenaBytes + smallBytes;
+		const totalBytes = otherBytes + arenaBytes + smallBytes + (guest?.otherBytes ?? 0);
 		const workRatio = Math.max(1, ...plans.map(({ flops }, i) => flops / (steps[i]?.plain.flops ?? flops)));
-		return { steps: plans, others, arenas, arenaBytes, smallBytes, totalBytes, limit: fitted, fits: totalBytes <= fitted, workRatio };
+		return { steps: plans, others, arenas, arenaBytes, smallBytes, guest, totalBytes, limit: fitted, fits: totalBytes <= fitted, workRatio };
 	};
-	let fit = assemble(
-		steps.map(({ plain }) => plain),
-		limit ?? CARDS[0] ?? 0
-	);
-	for (const target of limit === undefined ? CARDS : [limit]) {
-		if (fit.totalBytes <= target) return { ...fit, limit: target, fits: true };
-		// The parameters of what is computed again come on top.
-		const budget = target - otherBytes - 1.3 * fit.smallBytes;
+	const plain = steps.map((step) => step.plain);
+	/** The steps, with as much computed again as the arenas' bytes ask for. */
+	const reduced = async (budget: number): Promise<ProgramPlan[]> => {
 		const plans: ProgramPlan[] = [];
-		for (const { step, graph, plain } of steps) {
+		for (const { step, graph, plain: whole } of steps) {
 			await breathe();
-			plans.push(plain.arenaBytes <= budget ? plain : fitStep(machine, step, graph, plain, budget));
+			plans.push(whole.arenaBytes <= budget ? whole : fitStep(machine, step, graph, whole, budget));
 		}
-		const tried = assemble(plans, target);
-		if (tried.fits || target === limit) return tried;
-		if (target === CARDS.at(-1)) fit = tried;
+		return plans;
+	};
+	let fit = assemble(plain, limit ?? CARDS[0] ?? 0, undefined);
+	const { smallBytes } = fit;
+	for (const target of limit === undefined ? CARDS : [limit]) {
+		for await (const guest of guestsOf(guests)) {
+			const whole = assemble(plain, target, guest);
+			if (whole.fits && (guest || !guests)) return whole;
+		}
+		const made = new Map<number, ProgramPlan[]>();
+		for await (const guest of guestsOf(guests)) {
+			// The parameters of what is computed again come on top.
+			const budget = target - otherBytes - 1.3 * smallBytes - (guest?.otherBytes ?? 0);
+			if (guest && total(guest.arenas) > budget) continue;
+			const plans = made.get(budget) ?? (await reduced(budget));
+			made.set(budget, plans);
+			const tried = assemble(plans, target, guest);
+			if (tried.fits) return tried;
+			if (guest) continue;
+			if (target === limit) return tried;
+			if (target === CARDS.at(-1)) fit = tried;
+		}
 	}
 	return fit;
+}
+
+/**
+ * Room for a program that is run beside what is held, and a guest in its arenas.
+ * @param own arenas of the program @param limit as for a pass
+ */
+export async function fitGuest(heldBytes: number, own: readonly number[], guests: Guests | undefined, limit: number | undefined): Promise<GuestFit> {
+	const assemble = (guest: Guest | undefined): GuestFit => {
+		const arenas = Arenas.sizes([own, guest?.arenas ?? []]);
+		return { guest, arenas, totalBytes: heldBytes + total(arenas) + (guest?.otherBytes ?? 0) };
+	};
+	for (const target of limit === undefined ? CARDS : [limit]) {
+		for await (const guest of guestsOf(guests)) {
+			const tried = assemble(guest);
+			if (guest && tried.totalBytes <= target) return tried;
+		}
+	}
+	return assemble(undefined);
+}
+
+export interface GuestFit {
+	readonly guest: Guest | undefined;
+	readonly arenas: readonly number[];
+	readonly totalBytes: number;
 }

@@ -4,6 +4,7 @@
  */
 import type { Picture, PassName, ProbeVerdict, TrainingControl, TrainingEvent } from './events';
 import type { Network } from './network';
+import type { Guest, Guests } from './fit';
 import type { ProbeSource } from './objective';
 import { baseAt, mean, noisedAt, probeBands, probeLosses, probePoints, targetsAt } from './probe';
 import type { ProbePoints } from './probe';
@@ -33,8 +34,16 @@ export interface PreviewOptions {
 	readonly prediction: 'epsilon' | 'v';
 	readonly conditional: Conditioning;
 	readonly unconditional: Conditioning;
-	/** Scaled latent `[h, w, 4]` → picture. `onProgress` may throw to stop; `room` is memory of the GPU that is free meanwhile. */
-	readonly decode: (latent: Float32Array, onProgress: () => void, room: Arenas | undefined) => Promise<Picture>;
+	/** Whatever decodes on the GPU, to be planned for. */
+	readonly guests?: Guests | undefined;
+	/** Scaled latent `[h, w, 4]` → picture. `onProgress` may throw to stop; `room` is what was planned for it, undefined: nothing. */
+	readonly decode: (latent: Float32Array, onProgress: () => void, room: DecodeRoom | undefined) => Promise<Picture>;
+}
+
+/** Memory of the GPU that is free while a picture is decoded, and which of the guests it was made for. */
+export interface DecodeRoom {
+	readonly arenas: Arenas;
+	readonly version: number;
 }
 
 export interface ObserverOptions {
@@ -52,6 +61,8 @@ export interface ObserverOptions {
 	readonly preview: PreviewOptions | undefined;
 	/** Memory shared with the pass's steps; absent: its own. */
 	readonly arenas?: Arenas | undefined;
+	/** Who decodes in it. */
+	readonly guest?: Guest | undefined;
 	readonly control: TrainingControl;
 	readonly emit: (event: TrainingEvent) => void;
 }
@@ -195,7 +206,9 @@ export class Observer {
 		try {
 			for (const { seed, strength } of step === 0 ? firstPictures(preview.settings) : livePictures(preview.settings)) {
 				const latent = await this.#draw(this.denoiser, preview, seed, strength);
-				emit({ type: 'preview', pass, step, seed, strength, picture: await preview.decode(latent, () => this.#goOn(), this.options.arenas) });
+				const { arenas, guest } = this.options;
+				const room = arenas && guest && { arenas, version: guest.version };
+				emit({ type: 'preview', pass, step, seed, strength, picture: await preview.decode(latent, () => this.#goOn(), room) });
 			}
 		} catch (cause) {
 			if (cause instanceof Interrupted) return;

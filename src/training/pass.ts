@@ -106,12 +106,13 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 			graphs: { steps: options.objective.shapes, others: observerGraphs(observed) },
 			otherBytes,
 			limit: options.gpuMemory,
+			guests: options.preview && options.preview.settings.every > 0 ? options.preview.guests : undefined,
 			label: pass,
 			onProgress: (fraction) => emit({ type: 'state', state: 'compiling', pass, fraction }),
 			warn: (problem) => emit({ type: 'warning', problem })
 		});
 		cleanup.push(() => programs.destroy());
-		const observer = await Observer.create({ ...observed, arenas: programs.arenas });
+		const observer = await Observer.create({ ...observed, arenas: programs.arenas, guest: programs.fit.guest });
 		cleanup.push(() => observer.destroy());
 		emit({ type: 'memory', pass, planned: programs.fit.totalBytes, allocated: otherBytes + programs.allocatedBytes + observer.bytes });
 		emit({ type: 'state', state: 'training', pass });

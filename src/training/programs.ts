@@ -14,7 +14,7 @@ import { asStored } from '../kernels/stored';
 import type { WeightStore } from '../kernels/weights';
 import type { TrainingProblem } from './events';
 import { fitPass } from './fit';
-import type { PassFit, PassGraphs } from './fit';
+import type { Guests, PassFit, PassGraphs } from './fit';
 
 export interface ProgramsOptions {
 	readonly gpu: Gpu;
@@ -24,6 +24,8 @@ export interface ProgramsOptions {
 	/** What the pass holds already. */
 	readonly otherBytes: number;
 	readonly limit: number | undefined;
+	/** What runs in the arenas between steps. */
+	readonly guests?: Guests | undefined;
 	readonly label: string;
 	readonly onProgress: (fraction: number) => void;
 	readonly warn: (problem: TrainingProblem) => void;
@@ -76,9 +78,9 @@ function reduced(before: PassFit, after: PassFit): TrainingProblem {
 
 /** @throws GpuError 'memory' when the smallest plan does not fit either */
 export async function openPrograms(options: ProgramsOptions): Promise<PassPrograms> {
-	const { gpu, weights, graphs, otherBytes } = options;
+	const { gpu, weights, graphs, otherBytes, guests } = options;
 	const plan = (limit: number | undefined): Promise<PassFit> =>
-		fitPass(graphs, { machine: machineOf(gpu), stored: (graph) => asStored(graph, weights), otherBytes, limit });
+		fitPass(graphs, { machine: machineOf(gpu), stored: (graph) => asStored(graph, weights), otherBytes, limit, guests });
 	let fit = await plan(options.limit);
 	for (;;) {
 		try {
