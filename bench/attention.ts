@@ -17,7 +17,7 @@ import { interpret } from '../src/graph/interpret';
 import type { Graph, Value } from '../src/graph/ir';
 import { EXACT_TIMES } from '../src/helper/platform';
 import { lowerAttention, lowerAttentionGrad, type AttentionChoice } from '../src/kernels/attention';
-import { matrixTileFits, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
+import { matrixTileFits, pairsFit, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
 import { tallFits, type TallShape } from '../src/kernels/attention-tall';
 import { lower, targetOf } from '../src/kernels/lower';
 import { compile, type Program } from '../src/kernels/program';
@@ -72,10 +72,12 @@ const line = (value: unknown): void =>
 	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
 
 /** `64x4x1`: the matrix kernel; `tall64`, `tall32h`: the tall kernel, columns of a step, staged as halves. */
-function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' | { readonly tall: TallShape } {
+function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' | { readonly tall: TallShape } | { readonly pairs: number } {
 	if (text === 'tile' || text === 'block' || text === 'tight block') return text;
 	const tall = /^tall(32|64)(h?)$/.exec(text);
 	if (tall) return { tall: { columns: tall[1] === '64' ? 64 : 32, rowsHalf: true, columnsHalf: tall[2] === 'h' } };
+	const pairs = /^pairs(\d)$/.exec(text);
+	if (pairs) return { pairs: Number(pairs[1]) };
 	const [columns, subgroups, strips] = text.split('x').map(Number);
 	if (!columns || !subgroups || !strips) throw new Error(`${text} is no variant.`);
 	return { columns, subgroups, strips };
@@ -192,6 +194,7 @@ function kindsFitting(text: string, quads: number): AttentionKind[] {
 	const variant = variantOf(text);
 	if (typeof variant === 'string') return kinds;
 	if ('tall' in variant) return kinds.filter((kind) => tallFits(kind, quads, variant.tall, target));
+	if ('pairs' in variant) return kinds.filter((kind) => gpu.subgroupMatrix && pairsFit(kind, quads, variant.pairs, target));
 	return kinds.filter((kind) => gpu.subgroupMatrix && matrixTileFits(kind, quads, variant, target));
 }
 

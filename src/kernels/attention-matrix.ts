@@ -57,3 +57,22 @@ export function chooseMatrixTile(kind: AttentionKind, quads: number, columns: nu
 	const wide = kind === 'forward' && quads === WIDE_QUADS && columns >= WIDE_COLUMNS;
 	return [...(wide ? [WIDE] : []), ...NARROW].find((tile) => matrixTileFits(kind, quads, tile, target));
 }
+
+/** Heads up to this many quads have a kernel of their own for gradients, `shaders/attention_pairs.wesl`. */
+const PAIRS_QUADS = 20;
+export const PAIRS_COLUMNS = 32;
+export const rowsOfPairs = (subgroups: number): number => 16 * subgroups;
+
+export function pairsBytes(kind: AttentionKind, quads: number, subgroups: number): number {
+	const pitch = Math.ceil(quads / 4) * 32 + 16;
+	return 4 * PAIRS_COLUMNS * pitch + 2 * rowsOfPairs(subgroups) * (PAIRS_COLUMNS / 4 + 1) * 16 + (kind === 'grad_columns' ? 4 * PAIRS_COLUMNS * 4 : 0);
+}
+
+/** Whether this machine and this head (in quads) can use it. */
+export function pairsFit(kind: AttentionKind, quads: number, subgroups: number, target: Target): boolean {
+	const fits = 32 * subgroups <= target.maxWorkgroupInvocations && pairsBytes(kind, quads, subgroups) <= target.maxWorkgroupStorage;
+	return kind !== 'forward' && quads % 2 === 0 && quads <= PAIRS_QUADS && subgroups <= 4 && subgroups % 2 === 0 && fits;
+}
+
+/** Which of the conditions k2, k3, … hold: a head has that many matrices of 16 channels. */
+export const matricesOf = (quads: number): Record<string, boolean> => Object.fromEntries([2, 3, 4, 5].map((k) => [`k${k}`, Math.ceil(quads / 4) >= k]));

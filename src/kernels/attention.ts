@@ -8,7 +8,7 @@
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
 import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
-import { chooseMatrixTile, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
+import { chooseMatrixTile, matricesOf, pairsFit, PAIRS_COLUMNS, rowsOfPairs, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
 import { chooseTall, TALL_ROWS, tallConstants, tallFits, tallNarrow, type TallShape } from './attention-tall';
 import { addSlices, chooseSlices, partialOf, type Slices } from './attention-slices';
 import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
@@ -45,11 +45,13 @@ const batchOf = (value: Value): number => value.shape[0] ?? 1;
 const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
 
 /** Kernels chosen by a test or measurement: a matrix shape for each, or one kernel for all. */
-export type AttentionChoice = 'tile' | 'block' | 'tight block' | 'tall' | { readonly tall: TallShape } | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
+export type AttentionChoice =
+	'tile' | 'block' | 'tight block' | 'tall' | { readonly tall: TallShape } | { readonly pairs: number } | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
 
 function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
 	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
-	if (typeof choice === 'string' || (choice && 'tall' in choice) || target.software || kernel.causal || !stored || quads % 2 !== 0) return undefined;
+	if (typeof choice === 'string' || (choice && ('tall' in choice || 'pairs' in choice)) || target.software || kernel.causal || !stored || quads % 2 !== 0)
+		return undefined;
 	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, tokensOf(kernel.columns), target);
 }
 
@@ -89,6 +91,18 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 		}));
 	}
 	const { a1, a2 = a1, b1, b2 } = kernel.roles;
+	if (typeof choice === 'object' && 'pairs' in choice && pairsFit(kernel.kind, quads, choice.pairs, target)) {
+		const groups = Math.ceil(rows / rowsOfPairs(choice.pairs));
+		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, PAIRS_COLUMNS), target, (sliced, { columns: slice, count }) => ({
+			...common,
+			bindings: sliced.bindings,
+			shader: 'attention_pairs',
+			conditions: { ...gradient, ...matricesOf(quads), f16: true, subgroups: true, subgroup_matrix: true, partial: count > 1 },
+			constants: { D8: quads / 2, SUBS: choice.pairs },
+			params: packParams(rows, columns, stride / 2, { f32: scale }, slice, count),
+			workgroups: [groups, heads, batch * count]
+		}));
+	}
 	const isHalf = (...slots: (Slot | undefined)[]): boolean => slots.every((slot) => slot?.dtype === 'f16');
 	const tall = !kernel.causal && isHalf(a1, a2, b1, b2, kernel.roles['o'] ?? a1) ? tallOf(kernel.kind, quads, target, choice) : undefined;
 	if (tall) {
