@@ -197,6 +197,43 @@ describe('a run', () => {
 		await context.close();
 	});
 
+	test('leaves room to prepare what comes next, and says that the queue has to be started', async () => {
+		const { page, context, seen } = await app.visit({ story: 'training', width: 390 });
+		await start(page);
+		await page.getByRole('link', { name: 'Prepare the next run' }).press('Enter');
+		await page.getByText('“mouth-a” is being trained.').waitFor();
+		expect(await page.getByRole('button', { name: 'Start training' }).count()).toBe(0);
+		await page.getByRole('button', { name: 'Front, mouth “o”' }).click();
+		await page.getByRole('button', { name: 'Add to queue' }).click();
+		await page.getByText('The queue is not running').waitFor();
+		expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+		expect(await violations(page)).toEqual([]);
+		// A job that waits can be changed meanwhile.
+		await page.getByRole('link', { name: 'To the queue' }).click();
+		await page.getByRole('group', { name: 'Actions for mouth-o' }).getByRole('button', { name: 'Edit' }).click();
+		await page.getByRole('button', { name: 'Save in the queue' }).click();
+		await page.getByRole('link', { name: 'Train', exact: true }).click();
+		await page.getByRole('heading', { name: 'mouth-a' }).waitFor();
+		expect(seen.errors).toEqual([]);
+		await context.close();
+	});
+
+	test('that is over leads on: strengths, merge, the library', async () => {
+		const { page, context } = await app.visit({});
+		await start(page);
+		await page.getByRole('heading', { name: 'What next?' }).waitFor();
+		expect(await violations(page)).toEqual([]);
+		await page.getByRole('link', { name: 'Merge with others' }).click();
+		await page.getByRole('slider', { name: 'Ratio of mouth-a' }).waitFor();
+		await page.goBack();
+		await page.getByRole('link', { name: 'Try strengths and seeds' }).click();
+		await page.getByRole('textbox', { name: 'Strength, mouth-a' }).waitFor();
+		await page.goBack();
+		await page.getByRole('link', { name: 'Show it there' }).click();
+		await page.locator('li.sought').getByRole('heading', { name: 'mouth-a.safetensors' }).waitFor();
+		await context.close();
+	});
+
 	test('is not left without a word', async () => {
 		const { page, context } = await app.visit({ story: 'training' });
 		await start(page);

@@ -30,13 +30,14 @@ export function readMetadata(bytes: ArrayBuffer): Record<string, string> {
 	return Object.fromEntries(Object.entries(metadata).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
 }
 
-/** @param again the run was taken up from a snapshot: what it made between that and its interruption comes a second time, and is here already */
-export async function keepFile(file: KeptFile, bytes: ArrayBuffer, again = false): Promise<void> {
+/** @returns its place in the library @param again the run was taken up from a snapshot: what it made between that and its interruption comes a second time, and is here already */
+export async function keepFile(file: KeptFile, bytes: ArrayBuffer, again = false): Promise<string> {
 	const { recipe, run, role, step, name } = file;
 	const shelf = await library();
-	if (again && (await shelf.list()).some((kept) => kept.run === run && kept.role === role && kept.step === step && kept.name === name)) return;
+	const known = again ? (await shelf.list()).find((kept) => kept.run === run && kept.role === role && kept.step === step && kept.name === name) : undefined;
+	if (known) return known.id;
 	const about = { family: recipe.model.family, baseModel: recipe.model.name, trigger: recipe.mode === 'lora' ? recipe.dataset.trigger : '' };
-	await shelf.add({ ...file, ...about, metadata: readMetadata(bytes), previews: [] }, bytes);
+	return (await shelf.add({ ...file, ...about, metadata: readMetadata(bytes), previews: [] }, bytes)).id;
 }
 
 /** `strip`: `seed/strength` → picture. They go to the run's result. */

@@ -210,14 +210,14 @@ class PlotTable {
 		}
 	}
 
-	/** `#plot?lora=ID&lora=ID…`: these LoRAs alone, on the review sheet. */
+	/** `#plot?lora=ID&lora=ID…`: one on the review sheet, several one beside the other, the oldest first. */
 	async open(ids: readonly string[]): Promise<void> {
 		await this.restore();
-		const entries = (await (await library()).list()).filter(({ id }) => ids.includes(id));
+		const entries = (await (await library()).list()).filter(({ id }) => ids.includes(id)).toReversed();
 		if (entries.length === 0 || this.busy) return;
 		this.form.loras = [];
 		for (const entry of entries) await this.addFromLibrary(entry);
-		this.applyPreset('review');
+		this.applyPreset(entries.length > 1 ? 'steps' : 'review');
 	}
 
 	async #blobOf(hash: string): Promise<Blob> {

@@ -8,7 +8,7 @@ import { keepFile, keepPreviews } from '../library/keep';
 import { preferences } from '../settings/preferences.svelte';
 import { rememberSpeed } from '../train/speed';
 import { trainer, toProblem, type Place } from '../train/trainer.svelte';
-import { advance, startView, type RunView } from './view';
+import { advance, startView, type FileView, type RunView } from './view';
 
 /** A run silent for so long is asked whether its trainer still lives; one that is only slow answers. */
 const SILENCE_MS = 10_000;
@@ -18,6 +18,13 @@ const HIDDEN_MS = 500;
 /** Somebody who looks back and forth between tabs does not make the trainer write all the time. */
 const LEAVING_MS = 10_000;
 
+/** A file of the run, by its place in the library. */
+export interface Kept {
+	readonly id: string;
+	readonly role: FileView['role'];
+	readonly step: number;
+}
+
 class Run {
 	view = $state.raw<RunView | null>(null);
 	original = $state.raw<Picture | null>(null);
@@ -26,7 +33,8 @@ class Run {
 	stopping = $state(false);
 	/** Why a file could not be kept in the library. */
 	keepProblem = $state.raw<Problem | null>(null);
-	kept = $state(0);
+	/** What of it lies in the library, in the order it was made. */
+	kept = $state.raw<readonly Kept[]>([]);
 	/** Where it goes on. On the helper it needs no page. */
 	place = $state<Place>('here');
 
@@ -109,7 +117,7 @@ class Run {
 		this.target = target ?? null;
 		this.stopping = false;
 		this.keepProblem = null;
-		this.kept = 0;
+		this.kept = [];
 	}
 
 	/** The view when the current run has ended and everything it made is in the library (or `keepProblem` says why not). */
@@ -179,8 +187,8 @@ class Run {
 		const again = this.#resumed;
 		this.#keeping = this.#keeping.then(async () => {
 			try {
-				await keepFile(entry, file.bytes, again);
-				this.kept++;
+				const id = await keepFile(entry, file.bytes, again);
+				if (this.view?.id === view.id) this.kept = [...this.kept, { id, role: file.role, step: file.step }];
 			} catch (error) {
 				this.keepProblem = toProblem(error, file.name);
 			}

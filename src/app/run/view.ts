@@ -59,6 +59,8 @@ export interface RunView {
 	detail: string;
 	fraction: number | null;
 	etaSeconds: number | null;
+	/** Since when pictures have been drawn without a step between. */
+	samplingSince: number | null;
 	passes: Record<PassName, PassView>;
 	previews: PreviewView[];
 	/** `seed/strength` → picture. */
@@ -105,6 +107,7 @@ export function startView(id: string, recipe: Recipe, started: number): RunView 
 		detail: '',
 		fraction: null,
 		etaSeconds: null,
+		samplingSince: null,
 		passes: { copier: pass('copier'), difference: pass('difference') },
 		previews: [],
 		strip: new Map(),
@@ -144,6 +147,8 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 			view.pass = event.pass ?? view.pass;
 			view.detail = event.detail ?? '';
 			view.fraction = event.fraction ?? null;
+			if (event.state === 'sampling') view.samplingSince ??= time;
+			else view.samplingSince = null;
 			return;
 		case 'progress': {
 			const pass = view.passes[event.pass];
@@ -178,6 +183,7 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 			return;
 		case 'stripCell':
 			view.strip.set(stripKey(event.seed, event.strength), event.picture);
+			view.etaSeconds = stripSecondsLeft(view, time);
 			return;
 		case 'file':
 			view.files.push({ role: event.role, name: event.name, step: event.step, bytes: event.bytes });
@@ -210,6 +216,16 @@ function apply(view: RunView, event: RunEvent, time: number): void {
 		default:
 			event satisfies never;
 	}
+}
+
+export function stripCells({ recipe }: Pick<RunView, 'recipe'>): number {
+	return recipe.preview.seeds.length * recipe.preview.strengths.length;
+}
+
+/** At the pace of the cells so far; null before the first. */
+function stripSecondsLeft(view: RunView, time: number): number | null {
+	if (view.samplingSince === null || view.strip.size === 0) return null;
+	return ((time - view.samplingSince) / 1000 / view.strip.size) * Math.max(0, stripCells(view) - view.strip.size);
 }
 
 /** Back to the step the guard chose: what came after it is no longer part of the run. */

@@ -1,4 +1,4 @@
-/** Both passes in one line: `rank 16 → 4 · AdamW 0.005 → 0.003 · 300 + 150 steps`. Equal halves are said once. */
+/** Both passes in one line: `rank 16 → 4 · AdamW rate 0.005 → 0.003 · 300 + 150 steps`. Equal halves are said once. */
 import type { Mode, PassSettings, Recipe } from '../../recipe/recipe';
 import { short } from '../format';
 import type { Dictionary } from '../i18n/i18n.svelte';
@@ -12,7 +12,8 @@ export function passesInOneLine(passes: Recipe['passes'], t: Dictionary['recipe'
 	const names = [copier, difference].map((pass) => t.optimizers[pass.optimizer.kind]);
 	const rates = [copier, difference].map((pass) => short(pass.learningRate));
 	const [first = '', second = ''] = names;
-	const both = first === second ? `${first} ${arrow(rates[0] ?? '', rates[1] ?? '')}` : `${first} ${rates[0] ?? ''} → ${second} ${rates[1] ?? ''}`;
+	const [from = '', to = ''] = rates;
+	const both = first === second ? `${first} ${t.rateWord} ${arrow(from, to)}` : `${first} ${t.rateWord} ${from} → ${second} ${to}`;
 	return t.summary(
 		arrow(rank(copier), rank(difference)),
 		both,

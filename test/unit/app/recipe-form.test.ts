@@ -3,7 +3,7 @@ import { passesInOneLine } from '../../../src/app/train/summary';
 import { blockGroups, withBlocks } from '../../../src/app/train/blocks';
 import { listOf, numberOrText, overlay } from '../../../src/app/train/fields';
 import { sampleOf, samplePair } from '../../../src/app/train/samples';
-import { parseHash } from '../../../src/app/routes';
+import { NEXT, parseHash } from '../../../src/app/routes';
 import { readMetadata } from '../../../src/app/library/keep';
 import { en } from '../../../src/app/i18n/en/index';
 import { writeSafetensors } from '../../../src/formats/safetensors-writer';
@@ -62,8 +62,8 @@ describe('blocks', () => {
 describe('words and addresses', () => {
 	test('both passes in one line, equal halves once', () => {
 		const { passes } = defaultRecipe('mini');
-		expect(passesInOneLine(passes, en.recipe)).toBe('rank 16 → 4 · AdamW 0.005 → 0.003 · 300 + 150 steps');
-		expect(passesInOneLine(defaultRecipe('sd15').passes, en.recipe)).toBe('rank 16+8 → 4 · Lion 5e-5 · 1000 + 1000 steps');
+		expect(passesInOneLine(passes, en.recipe)).toBe('rank 16 → 4 · AdamW rate 0.005 → 0.003 · 300 + 150 steps');
+		expect(passesInOneLine(defaultRecipe('sd15').passes, en.recipe)).toBe('rank 16+8 → 4 · Lion rate 5e-5 · 1000 + 1000 steps');
 	});
 
 	test('samples are recognised by what the recipe names', () => {
@@ -85,6 +85,8 @@ describe('words and addresses', () => {
 		expect(room).toBe('library');
 		expect(parameters.getAll('lora')).toEqual(['a-1', 'b 2']);
 		expect(parseHash('#library').parameters.size).toBe(0);
+		expect(parseHash(NEXT)).toMatchObject({ room: 'train', recipe: null });
+		expect(parseHash(NEXT).parameters.has('next')).toBe(true);
 	});
 
 	test('metadata is read from the file itself', () => {

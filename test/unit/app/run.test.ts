@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { smooth } from '../../../src/app/run/smooth';
-import { advance, startView, stripKey, timeline, trainedShare, type RunView } from '../../../src/app/run/view';
+import { en } from '../../../src/app/i18n/en/index';
+import { ja } from '../../../src/app/i18n/ja/index';
+import { verdictOf } from '../../../src/app/run/verdict';
+import { advance, startView, stripCells, stripKey, timeline, trainedShare, type RunView } from '../../../src/app/run/view';
 import { logTicks, valueRange } from '../../../src/app/ui/chart';
 import { defaultRecipe } from '../../../src/recipe/defaults';
 import type { PassName, RunEvent } from '../../../src/service/protocol';
@@ -60,6 +63,30 @@ describe('what a run shows', () => {
 		expect(seen.previews).toHaveLength(1);
 		expect(seen.strip.get(stripKey(7, -0.5))).toBe(picture);
 		expect(seen.files.map((file) => file.name)).toEqual(['a.safetensors']);
+	});
+
+	test('what the probe says is said of now while a pass trains, and of its end afterwards', () => {
+		const probe = (at: number): RunEvent => ({ type: 'probe', pass: 'copier', step: at, base: 2, now: 1, bands: [], verdict: 'learning' });
+		const first = play(view(2, 2), step('copier', 1, 2, 1), probe(0));
+		expect(verdictOf(first, 'copier', en.run)).toBeNull();
+		const now = play(first, probe(1));
+		expect(verdictOf(now, 'copier', en.run)).toMatchObject({ over: false, word: en.run.verdictWords.learning, sentence: en.run.verdicts.learning });
+		const later = play(now, step('difference', 1, 2, 1));
+		expect(verdictOf(later, 'copier', ja.run)).toMatchObject({ over: true, word: ja.run.endedWords.learning, sentence: ja.run.endedVerdicts.learning });
+		expect(verdictOf(play(now, { type: 'ended', outcome: 'stopped' }), 'copier', en.run)).toMatchObject({ over: true });
+	});
+
+	test('the last pictures have a time left of their own', () => {
+		const picture = { width: 1, height: 1, data: new Uint8ClampedArray(4) };
+		const cell = (strength: number): RunEvent => ({ type: 'stripCell', seed: 7, strength, picture });
+		const before = advance(view(1, 1), [{ time: 5000, event: { type: 'state', state: 'sampling' } }]);
+		expect(before.etaSeconds).toBeNull();
+		const two = advance(before, [
+			{ time: 6000, event: cell(0) },
+			{ time: 6500, event: { type: 'state', state: 'sampling' } },
+			{ time: 9000, event: cell(1) }
+		]);
+		expect(two.etaSeconds).toBe(2 * (stripCells(two) - 2));
 	});
 
 	test('the end: outcome, its problem, no time left', () => {

@@ -6,7 +6,7 @@ export const plot = {
 	presetNames: {
 		review: 'Strengths −1…2 on three seeds',
 		random: 'Nine random seeds at 1, 1.5, 2',
-		steps: 'Files of one run',
+		steps: 'LoRAs side by side at 0.5, 1, 1.5',
 		blocks: 'Which blocks carry it'
 	},
 	model: 'Model',

@@ -1,4 +1,5 @@
 /** English texts for problems shown beside the field or picture they are about; all others bring a full message of their own. */
+import { short } from '../../format';
 import type { ProblemTexts } from '../problems';
 
 export const problemsEn: ProblemTexts = {
@@ -13,7 +14,8 @@ export const problemsEn: ProblemTexts = {
 	'recipe.alphaZero': (v) => `With 0 nothing can be learnt. Use ${v['rank'] ?? ''}.`,
 	'recipe.timestepRange': (v) => `From ${v['min'] ?? ''} to ${v['max'] ?? ''}: the end must be larger than the start.`,
 	'recipe.warmupTooLong': (v) => `The warm-up is not shorter than the ${v['iterations'] ?? ''} iterations: the full rate is never reached.`,
-	'recipe.rateHighForBatch': (v) => `High for batch ${v['batch'] ?? ''}: up to about ${v['usual'] ?? ''} is usual, above that training often collapses.`,
+	'recipe.rateHighForBatch': (v) =>
+		`A learning rate of ${short(Number(v['rate']))} is high for batch ${v['batch'] ?? ''}: up to about ${short(Number(v['usual']))} is usual, far above that training often collapses.`,
 	'recipe.textEncoderBlock': () => 'BASE is the text encoder, which only mode LoRA trains. It is ignored.',
 	'recipe.textEncoderAttention': () => 'With attention other than “Full” the text encoder (BASE) is not trained.'
 };

@@ -76,8 +76,10 @@ export const queue = {
 	offer: (n: number): string => (n === 1 ? 'A job was interrupted' : 'The queue was interrupted'),
 	offerText: (name: string, place: string) =>
 		`“${name}” stopped ${place}. It can go on there; the result will be the same, bit for bit, as if nothing had happened.`,
+	offerFresh: (name: string) => `“${name}” stopped before its first snapshot and starts from the beginning.`,
+	waitingTitle: (n: number) => (n === 1 ? 'A job waits in the queue' : `${n} jobs wait in the queue`),
+	waitingText: (name: string) => `Next is “${name}”. The queue is not running.`,
 	offerAt: (step: string) => `after step ${step}`,
-	offerBefore: 'before its first snapshot',
 	later: 'Not now',
 	elsewhere: 'The queue is open in another tab',
 	elsewhereText: 'Only one tab runs the queue, so that no job runs twice. Close the other tab, and this one takes over.',

@@ -11,9 +11,10 @@ export const rates = {
 	curveUnused: (pass: string) => `${pass}: Adafactor sets its rate itself; neither learning rate nor schedule is used.`,
 	curveStall: (pass: string) => `${pass}: falls when the loss stalls, which cannot be drawn beforehand.`,
 	optimizers: {
-		lion: 'Every number moves by exactly the rate. Fast, converges quickly at small ranks; rate 3–10 times lower than AdamW, 5e-5 to 1e-4 at batch 1.',
-		adamw: 'The usual choice for difference LoRAs: fewest side effects. Typical rate 1e-4 at batch 1.',
-		adam: 'AdamW without its own weight decay. Typical rate 1e-4 at batch 1.',
+		lion: 'Every number moves by exactly the rate. Fast, converges quickly at small ranks; rate 3–10 times lower than AdamW: for SD 1.5 and SDXL at batch 1, 5e-5 to 1e-4 (the mini model: over ten times that).',
+		adamw:
+			'The usual choice for difference LoRAs: fewest side effects. Typical rate for SD 1.5 and SDXL at batch 1: 1e-4 (the mini model: tens of times that).',
+		adam: 'AdamW without its own weight decay. Rates as for AdamW.',
 		sgdNesterov: 'Follows the gradients as they are, which are tiny: needs rates hundreds of times higher, around 0.1, and many steps.',
 		adafactor: 'Smallest memory. With its own rate it is near-constant for the first 10,000 steps and ignores learning rate and schedule. Slower than AdamW.',
 		came: 'Like Adafactor, but trusts steady directions more. What the ADDifT presets use, at 1e-4 or below. Slowest per step.',

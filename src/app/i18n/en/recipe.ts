@@ -10,6 +10,7 @@ export const recipe = {
 		difference: 'Pass 2 learns only what turns the original into the target. This is the result.'
 	},
 	summary: (rank: string, rates: string, steps: string) => `rank ${rank} · ${rates} · ${steps} steps`,
+	rateWord: 'rate',
 	settings: 'Settings of both passes',
 	advanced: 'More settings',
 	common: 'Prompts, previews, files',

@@ -21,12 +21,28 @@ export const run = {
 		notConverging: 'Not converging'
 	},
 	verdicts: {
-		notYet: 'Not yet: the loss at fixed noise has not moved.',
+		notYet: 'Not falling yet. The loss at fixed noise may rise at first; give it a little longer.',
 		learning: 'Learning: the loss at fixed noise is falling.',
 		converged: 'Converged: further steps change little.',
 		overfitting: 'Past its best: the loss at fixed noise rises again. An earlier step is better; look at the previews and take the file saved there.',
 		collapsed: 'Collapsed: the network does worse than none at all. Lower the learning rate or alpha.',
 		notConverging: 'Not converging: at this pace the pass ends before it has learnt what it could. Raise the learning rate (three times, say) or the steps.'
+	},
+	endedWords: {
+		notYet: 'never came down',
+		learning: 'ended while still learning',
+		converged: 'converged',
+		overfitting: 'went too far',
+		collapsed: 'collapsed',
+		notConverging: 'ended before converging'
+	},
+	endedVerdicts: {
+		notYet: 'The loss at fixed noise never came down. Raise the learning rate (say, three times) or give it more steps.',
+		learning: 'The loss at fixed noise was still falling at the end. If the effect is weak, give it more steps.',
+		converged: 'It converged: the steps were enough.',
+		overfitting: 'It went too far: the loss at fixed noise rose again on the way. Use a file of an earlier step.',
+		collapsed: 'It collapsed: worse than without the LoRA. Lower the learning rate or alpha.',
+		notConverging: 'It ended before it had learnt everything. Raise the learning rate (say, three times) or give it more steps.'
 	},
 	endedEarly: (pass: string, step: string, steps: string) => `${pass} had converged and was ended at step ${step} of ${steps}.`,
 	guard: {
@@ -48,6 +64,8 @@ export const run = {
 	left: (time: string) => `${time} left`,
 	memory: (used: string) => `GPU ${used}`,
 	memoryMismatch: (planned: string, allocated: string) => `planned ${planned}, taken ${allocated}`,
+	leftUnknown: 'Time left: after the first steps',
+	stripCount: (done: string, all: string) => `${done} of ${all} pictures for the table of strengths`,
 	stop: 'Stop',
 	stopSave: 'Stop and save',
 	stopping: 'Stopping after this step…',
@@ -92,11 +110,22 @@ export const run = {
 	download: (size: string) => `Download (${size})`,
 	downloadName: (name: string) => `Download ${name}`,
 	inLibrary: 'Kept in the library.',
+	toLibrary: 'Show it there',
+	further: {
+		title: 'What next?',
+		plot: 'Try strengths and seeds',
+		plotHint: 'Draws it at strengths −1 to 2 on three seeds, side by side.',
+		steps: 'Compare files on the way',
+		stepsHint: (n: number) => `Draws all ${n} files of this run side by side, to see which step was best.`,
+		merge: 'Merge with others',
+		mergeHint: 'Makes one LoRA of several, for example front, left and right.'
+	},
 	libraryFailed: 'It could not be kept in the library of this browser. Download it now.',
 	share: 'Copy recipe link',
 	shared: (characters: string) => `Copied · ${characters} characters`,
 	shareFailed: 'Copying was refused. The link:',
 	again: 'Train again with these settings',
+	next: 'Prepare the next run',
 	files: 'Files',
 	roles: { copier: 'Copier', intermediate: 'On the way', result: 'Result' },
 	atStep: (step: string) => `step ${step}`,

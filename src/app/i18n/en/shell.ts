@@ -22,6 +22,11 @@ export const shell = {
 	updateNow: 'Reload with it',
 	runChip: (state: string, percent: string) => `${state} · ${percent}`,
 	runChipLabel: 'Go to the run',
+	besideRun: (name: string) =>
+		`“${name}” is being trained. What you prepare here joins the queue and comes after it. The model stays the one in use until the run has ended.`,
+	besideEnded: (name: string) => `The run of “${name}” has ended.`,
+	toRun: 'Watch the run',
+	toResult: 'See the result',
 	error: 'Error',
 	warning: 'Note',
 	details: 'Details'

@@ -20,7 +20,7 @@ export const library: typeof en = {
 	count: (n, size) => `LoRA ${n} 個、${size}`,
 	disk: (used, free) => `このブラウザの使用量は ${used}、空きはあと ${free} です。`,
 	unknownFamily: 'ほかのモデル',
-	roles: { copier: 'コピー機', intermediate: '途中', result: '結果', merged: 'マージ', imported: '持ち込み' },
+	roles: { copier: 'コピー機', intermediate: '途中', result: '完成', merged: 'マージ', imported: '持ち込み' },
 	search: {
 		label: '検索',
 		placeholder: '名前・タグ・トリガー・メタデータ…',

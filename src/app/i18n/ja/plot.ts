@@ -8,7 +8,7 @@ export const plot: typeof en = {
 	presetNames: {
 		review: '強さ −1〜2 × シード3つ',
 		random: 'ランダムなシード9個 × 1・1.5・2',
-		steps: '1回の学習の途中ファイル',
+		steps: 'LoRAを1つずつ並べる × 0.5・1・1.5',
 		blocks: 'どの階層に効いているか'
 	},
 	model: 'モデル',

@@ -1,8 +1,10 @@
 /** レシピとリンクの問題の説明(日本語)。何が問題で、どうすればよいか。 */
 import type { Problem } from '../../../service/protocol';
+import { short } from '../../format';
 import type { ProblemTexts } from '../problems';
 
 const at = (v: Problem['values'], key: string): string => String(v[key] ?? '');
+const rate = (v: Problem['values'], key: string): string => short(Number(v[key]));
 
 export const recipeProblemsJa: ProblemTexts = {
 	'recipe.notObject': () => 'レシピの形になっていません。ファイルやリンクが壊れている可能性があります。',
@@ -26,7 +28,8 @@ export const recipeProblemsJa: ProblemTexts = {
 	'recipe.alphaAboveRank': (v) => `alpha ${at(v, 'alpha')} が rank ${at(v, 'rank')} より大きく、効きが1倍を超えるため絵が崩れやすくなります。`,
 	'recipe.alphaZero': (v) => `0では何も学習できません。${at(v, 'rank')} にしてください。`,
 	'recipe.warmupTooLong': (v) => `ウォームアップがステップ数 ${at(v, 'iterations')} より短くないため、学習率が上がりきりません。`,
-	'recipe.rateHighForBatch': (v) => `バッチ ${at(v, 'batch')} には高めです。普通は ${at(v, 'usual')} くらいまでで、超えると崩壊しやすくなります。`,
+	'recipe.rateHighForBatch': (v) =>
+		`学習率 ${rate(v, 'rate')} はバッチ ${at(v, 'batch')} には高めです。普通は ${rate(v, 'usual')} くらいまでで、大きく超えると崩壊しやすくなります。`,
 	'recipe.textEncoderBlock': () => 'BASE（テキストエンコーダー）を学習するのは「LoRA」モードだけなので無視します。',
 	'recipe.textEncoderAttention': () => 'アテンションを「すべて」以外にすると、テキストエンコーダー（BASE）は学習されません。',
 	'recipe.textRateIgnored': (v) =>

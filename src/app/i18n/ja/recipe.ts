@@ -9,9 +9,10 @@ export const recipe: (typeof en)['recipe'] = {
 	passes: { copier: 'コピー機', difference: '差分' },
 	passHints: {
 		copier: '1段階目。どんなノイズからでも元の画像を描くように学びます。',
-		difference: '2段階目。元の画像を目標に変える差分だけを学びます。これが成果物です。'
+		difference: '2段階目。元の画像を目標に変える差分だけを学びます。これが完成品になります。'
 	},
 	summary: (rank, rates, steps) => `rank ${rank} · ${rates} · ${steps} ステップ`,
+	rateWord: '学習率',
 	settings: '2段階の設定',
 	advanced: '詳しい設定',
 	common: 'プロンプト・プレビュー・保存',

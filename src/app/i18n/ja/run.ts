@@ -23,13 +23,29 @@ export const run: (typeof en)['run'] = {
 		notConverging: '収束しそうにありません'
 	},
 	verdicts: {
-		notYet: 'まだ動きがありません。決まったノイズでの損失は変わっていません。',
+		notYet: 'まだ下がっていません。始めのうちは一度上がることもあるので、もう少し様子を見てください。',
 		learning: '学習中です。決まったノイズでの損失は下がっています。',
 		converged: '収束しました。これ以上続けてもほとんど変わりません。',
 		overfitting:
 			'行きすぎです。決まったノイズでの損失がまた上がっています。もっと前のステップのほうが良いので、プレビューを見て、そこで保存したファイルを使ってください。',
 		collapsed: '崩壊しました。LoRAがないときより悪くなっています。学習率か alpha を下げてください。',
 		notConverging: 'このペースでは、覚えきる前に終わります。学習率を上げる（たとえば3倍）か、ステップ数を増やしてください。'
+	},
+	endedWords: {
+		notYet: '下がらずに終了',
+		learning: 'まだ下がる途中で終了',
+		converged: '収束',
+		overfitting: '行きすぎ',
+		collapsed: '崩壊',
+		notConverging: '収束せずに終了'
+	},
+	endedVerdicts: {
+		notYet: '決まったノイズでの損失は、最後まで下がりませんでした。学習率を上げる（たとえば3倍）か、ステップ数を増やしてください。',
+		learning: '終わったときも、決まったノイズでの損失はまだ下がっていました。効きが弱ければ、ステップ数を増やしてください。',
+		converged: '収束しました。ステップ数は足りています。',
+		overfitting: '行きすぎました。決まったノイズでの損失が途中からまた上がっています。もっと前のステップのファイルを使ってください。',
+		collapsed: '崩壊しました。LoRAがないときより悪くなっています。学習率か alpha を下げてください。',
+		notConverging: '覚えきる前に終わりました。学習率を上げる（たとえば3倍）か、ステップ数を増やしてください。'
 	},
 	endedEarly: (pass, step, steps) => `${pass}は収束したので、${steps} ステップ中 ${step} で終えました。`,
 	guard: {
@@ -50,6 +66,8 @@ export const run: (typeof en)['run'] = {
 	left: (time) => `あと ${time}`,
 	memory: (used) => `GPU ${used}`,
 	memoryMismatch: (planned, allocated) => `計画 ${planned}・確保 ${allocated}`,
+	leftUnknown: '残り時間は、最初の数ステップのあとでわかります',
+	stripCount: (done, all) => `強さの一覧 ${done} / ${all} 枚`,
 	stop: '止める',
 	stopSave: '止めて保存',
 	stopping: 'このステップのあとで止まります…',
@@ -94,13 +112,24 @@ export const run: (typeof en)['run'] = {
 	download: (size) => `ダウンロード（${size}）`,
 	downloadName: (name) => `${name} をダウンロード`,
 	inLibrary: 'ライブラリに保存しました。',
+	toLibrary: 'ライブラリで見る',
+	further: {
+		title: '次にできること',
+		plot: '強さとシードを変えて試す',
+		plotHint: '強さ −1〜2 とシード3つの組み合わせを描いて並べます。',
+		steps: '途中のファイルと比べる',
+		stepsHint: (n) => `この学習のファイル ${n} 個を並べて描き、どのステップがいちばん良いかを見ます。`,
+		merge: 'ほかのLoRAとマージ',
+		mergeHint: '正面・左・右など、いくつかのLoRAを1つにまとめます。'
+	},
 	libraryFailed: 'このブラウザのライブラリに保存できませんでした。今ダウンロードしてください。',
 	share: 'レシピのリンクをコピー',
 	shared: (characters) => `コピーしました · ${characters} 文字`,
 	shareFailed: 'コピーできませんでした。リンク:',
 	again: 'この設定でもう一度学習',
+	next: '次の学習を準備',
 	files: 'ファイル',
-	roles: { copier: 'コピー機', intermediate: '途中', result: '成果物' },
+	roles: { copier: 'コピー機', intermediate: '途中', result: '完成' },
 	atStep: (step) => `${step} ステップ`,
 	doneTitle: (name) => `${name} ができました`,
 	stoppedTitle: '停止しました',

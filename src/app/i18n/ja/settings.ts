@@ -37,5 +37,5 @@ export const settings: (typeof en)['settings'] = {
 	offlineYes: 'このアプリはネットワークなしで動きます。',
 	offlineNo: 'オフライン用の準備がまだか、このブラウザでは保存されません。',
 	about: 'このアプリについて',
-	aboutText: 'Utsushi（写し）は、自分のGPUで差分LoRAを学習するアプリです。画像・モデル・成果物をどこかへ送ることはありません。'
+	aboutText: 'Utsushi（写し）は、自分のGPUで差分LoRAを学習するアプリです。画像・モデル・できたLoRAをどこかへ送ることはありません。'
 };
