@@ -6,27 +6,26 @@
  * `--root`: the package whose built command line is started (this one); `--quick`: one late block only, which software adapters compile and train soon. Prints one line of JSON a start. A ping is a request that only the house of runs answers
  * (`listRuns`), sent every 5 ms, from the moment the training is accepted to its second step; its latency is that of the socket and of nothing else.
  *
- * `--ratio [--steps N] [--times N]`: instead, the processor time of a step on the helper (whole process: socket, log, thread) beside that of the engine called directly in this process,
- * by turns. Processor time, because on a software adapter that is the step, and because other work on the computer does not stretch it.
+ * `--ratio [--model FILE] [--steps N] [--times N]`: instead, a step on the helper beside the engine's own (`helper/ratio.ts`), of the bundled model or of a checkpoint.
  */
-import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { defaultRecipe } from '../src/recipe/defaults';
-import { nodePlatform } from '../src/helper/platform';
-import { openFileAsBlob } from '../src/formats/node';
-import { tellCores } from '../src/onnx/session';
-import { createHost } from '../src/service/host';
-import { createInProcessClient } from '../src/service/inProcess';
-import type { EventMessage, TrainerClient } from '../src/service/protocol';
+import type { EventMessage } from '../src/service/protocol';
 import { samplePicture, startBuilt, type Built } from './helper/built';
-import { trainLittle } from './helper/little';
+import { compareSteps } from './helper/ratio';
 
 const STEPS = 2;
 
 const { values } = parseArgs({
-	options: { root: { type: 'string' }, times: { type: 'string' }, quick: { type: 'boolean' }, ratio: { type: 'boolean' }, steps: { type: 'string' } }
+	options: {
+		root: { type: 'string' },
+		times: { type: 'string' },
+		quick: { type: 'boolean' },
+		ratio: { type: 'boolean' },
+		model: { type: 'string' },
+		steps: { type: 'string' }
+	}
 });
 const root = resolve(values.root ?? resolve(import.meta.dirname, '../..'));
 
@@ -97,50 +96,6 @@ async function once(): Promise<void> {
 	}
 }
 
-/** Processor seconds of a process so far, all threads. */
-async function processorSeconds(pid: number): Promise<number> {
-	const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-	return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-/** Processor milliseconds a step, from the fifth to the last. */
-async function stepCost(client: TrainerClient, pid: number, run: string, modelId: string, steps: number): Promise<{ milliseconds: number; bits: string }> {
-	let from: Promise<number> | undefined;
-	let to: Promise<number> | undefined;
-	const bits = await trainLittle(client, run, modelId, steps, ({ event }) => {
-		if (event.type !== 'progress') return;
-		if (event.step === 5) from = processorSeconds(pid);
-		if (event.step === steps) to = processorSeconds(pid);
-	});
-	const milliseconds = ((((await to) ?? 0) - ((await from) ?? 0)) / (steps - 5)) * 1e3;
-	return { milliseconds, bits };
-}
-
-/** The engine's own step and the helper's, by turns. */
-async function ratio(times: number, steps: number): Promise<void> {
-	// As the helper does: the number of threads is in the last bits of what ONNX Runtime encodes.
-	tellCores(availableParallelism());
-	const built = await startBuilt(root);
-	const direct = createInProcessClient(createHost({ ...nodePlatform(), fetchBundled: () => openFileAsBlob(resolve(root, 'public/models/mini.safetensors')) }));
-	const open = { type: 'openModel', source: { kind: 'bundled', id: 'mini', url: '' } } as const;
-	const ids = [(await direct.request(open)).modelId, (await built.client.request(open)).modelId] as const;
-	const own: number[] = [];
-	const there: number[] = [];
-	try {
-		for (let round = 0; round < times; round++) {
-			const a = await stepCost(direct, process.pid, `own-${round}`, ids[0], steps);
-			const b = await stepCost(built.client, built.child.pid ?? 0, `there-${round}`, ids[1], steps);
-			own.push(a.milliseconds);
-			there.push(b.milliseconds);
-			console.log(JSON.stringify({ round, engine: a.milliseconds, helper: b.milliseconds, sameBits: a.bits === b.bits }));
-		}
-		const sum = (list: readonly number[]): number => list.reduce((total, value) => total + value, 0);
-		console.log(JSON.stringify({ steps, times, ratio: sum(there) / sum(own) }));
-	} finally {
-		await built.close();
-	}
-}
-
-if (values.ratio) await ratio(Number(values.times ?? 3), Number(values.steps ?? 40));
+if (values.ratio) await compareSteps(root, values.model, Number(values.times ?? 2), Number(values.steps ?? 40));
 else for (let round = 0; round < Number(values.times ?? 1); round++) await once();
 process.exit(0);

@@ -22,12 +22,12 @@ const folder = await mkdtemp(join(tmpdir(), 'utsushi-bench-'));
 const trainer = (n: number) => threadClient(() => startThread({ root, config: folder, folder: join(folder, String(n)), adapter: null }));
 const pool = poolOf([trainer(1), trainer(2)]);
 const { adapter } = await pool.request({ type: 'hello', version: PROTOCOL_VERSION });
-const { modelId } = await pool.request({ type: 'openModel', source: { kind: 'bundled', id: 'mini', url: '' } });
+const model = await pool.request({ type: 'openModel', source: { kind: 'bundled', id: 'mini', url: '' } });
 
 /** When each run trained its steps, milliseconds. */
 const spans = new Map<string, { first: number; last: number }>();
 const train = (run: string, count = steps): Promise<string> =>
-	trainLittle(pool, run, modelId, count, ({ event, time }) => {
+	trainLittle(pool, run, model, { steps: count }, ({ event, time }) => {
 		if (event.type !== 'progress') return;
 		const span = spans.get(run) ?? { first: time, last: time };
 		spans.set(run, { first: span.first, last: time });

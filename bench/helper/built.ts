@@ -1,6 +1,6 @@
 /** A helper as its owner starts it: the built command line of the package at `root`, reached as the command line reaches it (no origin, the token of its file). */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import WebSocket from 'ws';
@@ -23,8 +23,10 @@ export interface Built {
 	close(): Promise<void>;
 }
 
-export async function startBuilt(root: string): Promise<Built> {
+/** @param models a folder whose checkpoints it may read */
+export async function startBuilt(root: string, models?: string): Promise<Built> {
 	const config = await mkdtemp(join(tmpdir(), 'utsushi-bench-'));
+	if (models !== undefined) await writeFile(join(config, 'folders.json'), JSON.stringify({ folders: [models], results: null, salt: 'bench' }));
 	const started = Date.now();
 	const child = spawn(process.execPath, ['bin/utsushi.mjs', 'serve', '--port', '0'], {
 		cwd: root,
