@@ -14,6 +14,8 @@ const FAMILY = 'norm';
 /** Quads of one block (rows × quads across) beyond which a single workgroup would work too long alone. */
 const ONE_WORKGROUP_QUADS = 8192;
 const CHUNK_ROWS = 256;
+/** Quads of a row (two rows with gradients) that a lane of a layer norm keeps in registers at most. */
+const MOST_HELD = 16;
 
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 const totalBytes = (bindings: readonly Binding[]): number => bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0);
@@ -168,8 +170,12 @@ function lowerLayerNorm(op: LayerNormOp | LayerNormGradOp, target: Target): Disp
 	const gradient = op.type === 'layerNormGrad';
 	const columns = quadColumns(op.x);
 	const rows = elementsOf(op.x) / (columns * 4);
-	const lanes = target.software ? 1 : 32;
-	const height = 8;
+	// 320 channels are five quads for each of 16 lanes.
+	const lanes = target.software ? 1 : columns % 32 > 0 && columns % 16 === 0 ? 16 : 32;
+	// Few rows: smaller workgroups, so that every core has one.
+	const height = (rows <= 2048 ? 128 : 256) / Math.max(16, lanes);
+	const held = columns / lanes;
+	const holds = !target.software && Number.isInteger(held) && held <= MOST_HELD;
 	const groups = Math.ceil(rows / height);
 	const y = Math.ceil(groups / target.maxWorkgroupsPerDimension);
 	if (!gradient && op.gamma.dtype !== op.beta.dtype) throw new Error(`${op.out.name}: gamma and beta are stored differently.`);
@@ -189,10 +195,11 @@ function lowerLayerNorm(op: LayerNormOp | LayerNormGradOp, target: Target): Disp
 				gradient,
 				residual: residual !== undefined,
 				software: target.software,
+				held: holds,
 				// A row's lanes are one subgroup: they add up without workgroup memory.
-				subgroups: lanes === target.subgroupSize
+				subgroups: lanes > 1 && target.subgroupSize > 0 && target.subgroupSize % lanes === 0
 			},
-			constants: { LANES: lanes, ROWS: height },
+			constants: { LANES: lanes, ROWS: height, HELD: holds ? held : 0 },
 			bindings,
 			params: packParams(rows, columns, { f32: 1 / (columns * 4) }, { f32: gradient ? 0 : op.eps }),
 			workgroups: [Math.ceil(groups / y), y, 1],
