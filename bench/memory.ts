@@ -58,6 +58,7 @@ class Allocated extends Error {}
 async function allocated(recipe: Recipe, side: number, limit: number): Promise<number> {
 	const weights = new WeightStore(gpu, recipe.storage, recipe.base);
 	const constants = unetConstants(config.unet);
+	for (const { name, shape } of constants) weights.reserve(name, shape);
 	const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 	const zeros = new Uint16Array(Math.max(...constants.map(({ shape }) => elements(shape))));
 	for (const { name, shape } of constants) await weights.add(name, shape, zeros.subarray(0, elements(shape)));

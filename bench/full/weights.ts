@@ -54,6 +54,7 @@ export async function blankWeights({ device }: Gpu, config: UnetConfig, store: W
 	const write = queue.writeBuffer.bind(queue);
 	queue.writeBuffer = () => undefined;
 	const constants = unetConstants(config).map(({ name, shape }) => ({ name, shape, count: shape.reduce((product, size) => product * size, 1) }));
+	for (const { name, shape } of constants) store.reserve(name, shape);
 	const nothing = new Uint16Array(Math.max(...constants.map(({ count }) => count)));
 	for (const { name, shape, count } of constants) await store.add(name, shape, nothing.subarray(0, count));
 	queue.writeBuffer = write;
@@ -61,6 +62,7 @@ export async function blankWeights({ device }: Gpu, config: UnetConfig, store: W
 
 export async function randomWeights(gpu: Gpu, config: UnetConfig, store: WeightStore): Promise<void> {
 	const constants = unetConstants(config);
+	for (const { name, shape } of constants) store.reserve(name, shape);
 	const elements = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 	const largest = Math.max(...constants.map(({ shape }) => elements(shape)));
 	// A margin, so that tensors of one size do not all begin at the same place.

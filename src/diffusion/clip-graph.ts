@@ -120,8 +120,9 @@ function transpose(data: Float32Array, rows: number): Float32Array {
 
 /** Brings the encoders' tensors to a sink that may have them already. @throws the sink's errors, FormatError when the file lacks one */
 export async function loadTextWeights({ config, file }: Checkpoint, sink: WeightSink & { get(name: string): unknown }): Promise<void> {
-	for (const { name, key, shape, from = 0, transposed } of textConstants(config.text)) {
-		if (sink.get(name)) continue;
+	const constants = textConstants(config.text).filter(({ name }) => !sink.get(name));
+	for (const { name, shape } of constants) sink.reserve?.(name, shape);
+	for (const { name, key, shape, from = 0, transposed } of constants) {
 		const row = shape[1] ?? 1;
 		const data = await file.readPart(
 			key,

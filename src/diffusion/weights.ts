@@ -1,18 +1,17 @@
 /**
- * Streams the UNet of a checkpoint into a weight store, tensor by tensor. The next tensors are read while one is converted and uploaded, a bounded number of bytes ahead: a file of
- * gigabytes passes through a few hundred megabytes of memory.
+ * Puts the UNet of a checkpoint into a weight store. The GPU changes types and orders itself, so that the file is read once, in its own order, straight into memory the GPU copies from
+ * (`kernels/weights-upload.ts`); what it cannot read (whole numbers, f64), what a software adapter would have to convert, and sinks without a GPU get numbers instead, tensor by tensor, a bounded number of bytes ahead.
  * Convolutions change from the file's `[Cout, Cin, ky, kx]` to the graph's `[Cout, ky, kx, Cin]`; everything else keeps its order.
  */
 import type { SafetensorsFile } from '../formats/safetensors';
+import type { ByteSource } from '../formats/source';
+import { countOf, isRawType, RAW_BYTES, type RawTensor } from '../kernels/weights-plan';
 import type { Checkpoint } from './checkpoint';
 import { UNET_PREFIX } from './recognise';
-import { unetConstants } from './unet-layout';
+import { unetConstants, type UnetConstant } from './unet-layout';
 
 /** Bytes of the file that may be read before they are wanted. */
 const AHEAD = 96 << 20;
-
-/** From this size on a tensor is worth memory of its own on the way. */
-const LARGE = 256 << 10;
 
 /** Where weights go: `WeightStore` of the kernels, or a map in tests. */
 export interface WeightSink {
@@ -21,64 +20,50 @@ export interface WeightSink {
 	add(name: string, shape: readonly number[], data: Float32Array | Uint16Array): Promise<void> | void;
 	/** The rest may be missing: tensors then come by `add` alone. All names in order, before the first comes. */
 	reserve?(name: string, shape: readonly number[]): void;
-	/** Whether `stream` takes a tensor that the file has in this type. */
-	keeps?(shape: readonly number[], type: string): boolean;
-	stream?(name: string, shape: readonly number[], fill: (at: number, target: Uint8Array) => Promise<void>): Promise<void>;
-	/** All are there. */
-	loaded?(): Promise<void>;
-}
-
-interface Constant {
-	readonly name: string;
-	readonly fileShape: readonly number[];
-	readonly shape: readonly number[];
+	/** Whether `load` should be given this one. */
+	takes?(tensor: RawTensor): boolean;
+	/** Tensors as they lie in a file. @param onProgress bytes that are on their way */
+	load?(tensors: readonly RawTensor[], source: ByteSource, onProgress: (bytes: number) => void): Promise<void>;
 }
 
 /** Convolutions are the only ones whose order changes. */
-const changesOrder = ({ shape, fileShape }: Constant): boolean => fileShape.length === 4 && shape[1] !== fileShape[1];
+const changesOrder = ({ shape, fileShape }: UnetConstant): boolean => fileShape.length === 4 && shape[1] !== fileShape[1];
 
 /**
- * @param onProgress fraction of the bytes done, 0..1
+ * @param onProgress fraction of the numbers done, 0..1; what it throws ends the loading
  * @throws the sink's errors, e.g. when the GPU's memory is full
  */
 export async function loadUnetWeights({ config, file }: Checkpoint, sink: WeightSink, onProgress?: (fraction: number) => void): Promise<void> {
-	const constants: Constant[] = unetConstants(config.unet);
-	const total = constants.reduce((sum, { shape }) => sum + elements(shape), 0);
-	let done = 0;
-	const report = ({ shape }: Constant): void => onProgress?.((done += elements(shape)) / total);
+	const constants = unetConstants(config.unet);
 	for (const { name, shape } of constants) sink.reserve?.(name, shape);
-	const streamed = constants.filter((constant) => {
-		const entry = file.tensors.get(UNET_PREFIX + constant.name);
-		return entry && entry.length >= LARGE && file.readInto && sink.stream && !changesOrder(constant) && sink.keeps?.(constant.shape, entry.dtype);
-	});
-	const others = new Set(constants);
-	for (const constant of streamed) others.delete(constant);
-	try {
-		await Promise.all([stream(file, streamed, sink, report), convert(file, [...others], sink, report)]);
-	} finally {
-		await sink.loaded?.();
-	}
-}
-
-/** Just as they are, from the file into mapped memory. Tensors overlap at their ends; the sink bounds how much is under way. */
-async function stream({ readInto }: SafetensorsFile, constants: readonly Constant[], sink: WeightSink, report: (constant: Constant) => void): Promise<void> {
-	let before: Promise<void> = Promise.resolve();
+	const raw: RawTensor[] = [];
+	const others: UnetConstant[] = [];
 	for (const constant of constants) {
-		const { name, shape } = constant;
-		const sent = sink.stream?.(name, shape, async (at, target) => readInto?.(UNET_PREFIX + name, at, target)) ?? Promise.resolve();
-		// Told when the next one has begun, or at the end.
-		sent.catch(() => undefined);
-		await before;
-		before = sent.then(() => report(constant));
+		const tensor = sink.load && asRaw(file, constant);
+		if (tensor && sink.takes?.(tensor) !== false) raw.push(tensor);
+		else others.push(constant);
 	}
-	await before;
+	const total = constants.reduce((sum, { shape }) => sum + countOf(shape), 0);
+	const rawNumbers = raw.reduce((sum, { shape }) => sum + countOf(shape), 0);
+	const rawBytes = raw.reduce((sum, { shape, type }) => sum + countOf(shape) * RAW_BYTES[type], 0);
+	if (raw.length > 0) await sink.load?.(raw, file.source, (bytes) => onProgress?.(((bytes / rawBytes) * rawNumbers) / total));
+	await convert(file, others, sink, (numbers) => onProgress?.((rawNumbers + numbers) / total));
 }
 
-/** Those that change type or order: read ahead, changed here, uploaded. */
-async function convert(file: SafetensorsFile, constants: readonly Constant[], sink: WeightSink, report: (constant: Constant) => void): Promise<void> {
+/** A tensor whose bytes the GPU can take, exactly as many as its shape says. */
+function asRaw(file: SafetensorsFile, constant: UnetConstant): RawTensor | undefined {
+	const { name, shape, fileShape } = constant;
+	const entry = file.tensors.get(UNET_PREFIX + name);
+	if (!entry || !isRawType(entry.dtype) || entry.length !== countOf(shape) * RAW_BYTES[entry.dtype]) return undefined;
+	const [, channels = 1, height = 1, width = 1] = fileShape;
+	return { name, shape, type: entry.dtype, offset: entry.offset, swap: changesOrder(constant) ? [channels, height * width] : undefined };
+}
+
+/** Changed here: read ahead, converted, given to the sink one by one. */
+async function convert(file: SafetensorsFile, constants: readonly UnetConstant[], sink: WeightSink, report: (numbers: number) => void): Promise<void> {
 	const bytesOf = (name: string): number => file.tensors.get(UNET_PREFIX + name)?.length ?? 0;
 	const ahead: Promise<Float32Array | Uint16Array>[] = [];
-	let [started, waiting] = [0, 0];
+	let [started, waiting, done] = [0, 0, 0];
 	for (const [index, constant] of constants.entries()) {
 		for (let next = constants[started]; next && (started === index || waiting + bytesOf(next.name) <= AHEAD); next = constants[started]) {
 			const key = UNET_PREFIX + next.name;
@@ -92,7 +77,7 @@ async function convert(file: SafetensorsFile, constants: readonly Constant[], si
 		delete ahead[index];
 		waiting -= bytesOf(constant.name);
 		await sink.add(constant.name, constant.shape, changesOrder(constant) ? toChannelsLast(read, constant.fileShape) : read);
-		report(constant);
+		report((done += countOf(constant.shape)));
 	}
 }
 
@@ -110,8 +95,4 @@ export function toChannelsLast<T extends Float32Array | Uint16Array>(weight: T, 
 		}
 	}
 	return out;
-}
-
-function elements(shape: readonly number[]): number {
-	return shape.reduce((product, size) => product * size, 1);
 }

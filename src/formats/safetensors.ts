@@ -34,8 +34,6 @@ export interface SafetensorsFile {
 	readFloat32(name: string): Promise<Float32Array>;
 	/** `count` numbers from the `start`-th on, as floats: rows of a table too large to read. @throws FormatError `missing-tensor`, RangeError beyond the end */
 	readPart(name: string, start: number, count: number): Promise<Float32Array>;
-	/** Stored bytes from the `start`-th on into memory that is there; undefined where the source reads into memory of its own only. */
-	readonly readInto: ((name: string, start: number, target: Uint8Array) => Promise<void>) | undefined;
 	/** As half bits, rounded to nearest even where the file has more. @throws FormatError `missing-tensor` */
 	readHalf(name: string): Promise<Uint16Array>;
 }
@@ -83,14 +81,6 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 			checkRange(entry.length, start * size, count * size);
 			return widen(entry.dtype, await source.read(entry.offset + start * size, count * size).then(aligned));
 		},
-		readInto:
-			source.readInto &&
-			(async (name, start, target) => {
-				const entry = tensors.get(name);
-				if (!entry) throw missing(name);
-				checkRange(entry.length, start, target.length);
-				await source.readInto?.(entry.offset + start, target);
-			}),
 		readHalf: async (name) => {
 			const bytes = await readBytes(name);
 			if (typeOf(name) === 'F16') return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);

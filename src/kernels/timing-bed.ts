@@ -144,9 +144,10 @@ export class TimingBed {
 				const count = Math.min(POOL, elements - done);
 				const { data } = quantise(this.#pool.subarray(0, count));
 				const part = quantisedPlaces(count);
-				upload(this.gpu, buffer, done, data.subarray(0, part.lows));
-				upload(this.gpu, buffer, whole.lows + done / 4, data.subarray(part.lows, part.scales));
-				upload(this.gpu, buffer, whole.scales + done / 16, data.subarray(part.scales, part.end));
+				upload(this.gpu, buffer, done, data.subarray(0, part.twos));
+				upload(this.gpu, buffer, whole.twos + done / 4, data.subarray(part.twos, part.ones));
+				upload(this.gpu, buffer, whole.ones + done / 8, data.subarray(part.ones, part.scales));
+				upload(this.gpu, buffer, whole.scales + done / 32, data.subarray(part.scales, part.end));
 			}
 			return buffer;
 		}

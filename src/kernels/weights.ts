@@ -2,15 +2,17 @@
  * Frozen weights on the GPU: many tensors in a few large buffers, looked up by checkpoint key.
  *
  * Rules: a tensor never straddles two buffers; every tensor starts at a 256-byte boundary so that it can be bound by itself; a buffer
- * never exceeds what one binding may cover. All weights are stored in one type, halves or f32, converted here when they come in the other;
+ * never exceeds what one binding may cover (`weight-bytes.ts`). All weights are stored in one type, halves or f32, converted on the way (`weights-upload.ts`), or here when they come as numbers in the other;
  * with an int8 base large matrices are not (`int8.ts`), and what that costs is kept to be told.
  */
 import { floatsToHalves, halvesToFloats } from '../formats/half';
-import { ALIGNMENT, alignUp, allocate, readBuffer, settle, upload } from '../gpu/buffers';
+import type { ByteSource } from '../formats/source';
+import { alignUp, allocate, readBuffer, settle, upload } from '../gpu/buffers';
 import type { Gpu } from '../gpu/gpu';
 import type { DType } from '../graph/ir';
-import { StagingRing } from './staging';
 import { dequantise, quantise, quantised, quantisedPlaces, type Base } from './int8';
+import { findRoom, tensorBytes, type Chunk } from './weight-bytes';
+import { countOf, RAW_BYTES, type RawTensor } from './weights-plan';
 
 export interface StoredTensor {
 	readonly buffer: GPUBuffer;
@@ -30,16 +32,8 @@ interface Int8Error {
 	readonly worst: { readonly name: string; readonly error: number };
 }
 
-const CHUNK = 32 << 20;
-
 /** Bytes uploaded before waiting for the GPU to take them: a checkpoint of gigabytes must not wait in memory. */
 const IN_FLIGHT = 128 << 20;
-
-interface Chunk {
-	readonly size: number;
-	used: number;
-	readonly buffer: Promise<GPUBuffer>;
-}
 
 interface Place {
 	readonly chunk: Chunk;
@@ -52,7 +46,6 @@ interface Place {
 export class WeightStore {
 	readonly #tensors = new Map<string, StoredTensor>();
 	readonly #places = new Map<string, Place>();
-	#ring: StagingRing | undefined;
 	readonly #chunks: Chunk[] = [];
 	readonly #errors = new Map<string, number>();
 	#unsettled = 0;
@@ -65,50 +58,58 @@ export class WeightStore {
 		readonly base: Base = 'f16'
 	) {}
 
-	/** Bytes allocated on the GPU. */
+	/** Bytes allocated on the GPU, or about to be. */
 	get bytes(): number {
-		return this.#chunks.reduce((sum, chunk) => sum + chunk.size, 0);
+		return this.#chunks.reduce((sum, { buffer, size }) => sum + (buffer ? size : 0), 0);
 	}
 
 	get names(): string[] {
 		return [...this.#tensors.keys()];
 	}
 
-	/** Finds a place for a tensor. What is reserved in one order lies in that order, whatever comes in first. */
-	reserve(name: string, shape: readonly number[]): Place {
-		const known = this.#places.get(name);
-		if (known) return known;
-		const elements = shape.reduce((product, size) => product * size, 1);
-		const int8 = quantised(shape, this.base);
-		const bytes = alignUp(int8 ? quantisedPlaces(elements).end : elements * (this.storage === 'f16' ? 2 : 4), 16);
-		const chunk = this.#room(bytes);
-		const offset = chunk.used;
-		chunk.used = alignUp(offset + bytes, ALIGNMENT);
-		const place = { chunk, offset, bytes, elements, int8 };
-		this.#places.set(name, place);
-		return place;
+	/**
+	 * Finds a place for a tensor. What is reserved in one order lies in that order, whatever comes in first; what is reserved before the first of it comes in takes no more memory than it needs
+	 * (`weight-bytes.ts`).
+	 */
+	reserve(name: string, shape: readonly number[]): void {
+		this.#place(name, shape);
 	}
 
-	/** Whether a tensor in this type is kept just as it is, so that it can come by `stream`. */
-	keeps(shape: readonly number[], type: string): boolean {
-		return type === (this.storage === 'f16' ? 'F16' : 'F32') && !quantised(shape, this.base);
+	/**
+	 * Whether `load` should be given a tensor. A software adapter only copies: kernels run on the processor there, where JavaScript changes a small model sooner than they are compiled (lavapipe, two
+	 * cores: 0.4 s for each kernel).
+	 */
+	takes({ shape, type, offset, swap }: RawTensor): boolean {
+		if (!this.gpu.adapter.software) return true;
+		const kept = type === (this.storage === 'f16' ? 'F16' : 'F32') && !swap && !quantised(shape, this.base);
+		return kept && offset % 4 === 0 && (countOf(shape) * RAW_BYTES[type]) % 4 === 0;
 	}
 
-	/** A tensor that `keeps` takes, its bytes written into mapped memory by `fill`, part by part and several parts at once. Rejects as `add`, and with what `fill` throws. */
-	async stream(name: string, shape: readonly number[], fill: (at: number, target: Uint8Array) => Promise<void>): Promise<void> {
-		if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
-		const { chunk, offset, bytes, elements } = this.reserve(name, shape);
-		const buffer = await chunk.buffer;
-		this.#ring ??= new StagingRing(this.gpu);
-		await this.#ring.send(buffer, offset, elements * (this.storage === 'f16' ? 2 : 4), fill);
-		this.#tensors.set(name, { buffer, offset, bytes, shape: [...shape], dtype: this.storage });
-	}
-
-	/** Everything is in: gives back what only loading needs. */
-	async loaded(): Promise<void> {
-		const ring = this.#ring;
-		this.#ring = undefined;
-		await ring?.close();
+	/**
+	 * Tensors as they lie in a file, changed on the way by the GPU. All or none of them are here afterwards.
+	 * Rejects with GpuError, with what reading or `onProgress` throws.
+	 * @param onProgress bytes that are on their way
+	 */
+	async load(tensors: readonly RawTensor[], source: ByteSource, onProgress?: (bytes: number) => void): Promise<void> {
+		const places = tensors.map(({ name, shape }) => {
+			if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
+			return this.#place(name, shape);
+		});
+		const { uploadTensors } = await import('./weights-upload');
+		const buffers = await Promise.all(places.map(({ chunk }) => this.#bufferOf(chunk, chunk.used)));
+		const placed = tensors.map((tensor, i) => {
+			const { offset, int8, bytes } = places[i] as Place;
+			const dtype = int8 ? ('i8' as const) : this.storage;
+			return {
+				...tensor,
+				becomes: dtype,
+				buffer: buffers[i] as GPUBuffer,
+				place: offset,
+				stored: { buffer: buffers[i] as GPUBuffer, offset, bytes, shape: [...tensor.shape], dtype }
+			};
+		});
+		for (const [name, error] of await uploadTensors(this.gpu, placed, source, onProgress)) this.#errors.set(name, error);
+		for (const { name, stored } of placed) this.#tensors.set(name, stored);
 	}
 
 	/** Uploads one tensor; Uint16Array holds the bits of halves. Rejects with GpuError 'memory' when the GPU is full. */
@@ -116,9 +117,10 @@ export class WeightStore {
 		const elements = shape.reduce((product, size) => product * size, 1);
 		if (elements !== data.length) throw new Error(`Weight ${name}: shape [${shape.join(', ')}] has ${elements} elements, the data ${data.length}.`);
 		if (this.#tensors.has(name)) throw new Error(`Weight ${name} was added twice.`);
-		const { chunk, offset, bytes, int8 } = this.reserve(name, shape);
+		const known = this.#places.has(name);
+		const { chunk, offset, bytes, int8 } = this.#place(name, shape);
 		const wanted = int8 ? this.#quantise(name, data) : this.#convert(data);
-		const buffer = await chunk.buffer;
+		const buffer = await this.#bufferOf(chunk, known ? chunk.used : chunk.size);
 		if (wanted.byteLength % 4 === 0) upload(this.gpu, buffer, offset, wanted);
 		else {
 			const padded = new Uint8Array(alignUp(wanted.byteLength, 4));
@@ -165,11 +167,10 @@ export class WeightStore {
 	}
 
 	destroy(): void {
-		for (const chunk of this.#chunks) void chunk.buffer.then((buffer) => buffer.destroy()).catch(() => undefined);
+		for (const chunk of this.#chunks) void chunk.buffer?.then((buffer) => buffer.destroy()).catch(() => undefined);
 		this.#chunks.length = 0;
 		this.#places.clear();
 		this.#tensors.clear();
-		void this.loaded().catch(() => undefined);
 	}
 
 	#quantise(name: string, data: Float32Array | Uint16Array): Uint8Array<ArrayBuffer> {
@@ -183,14 +184,23 @@ export class WeightStore {
 		return data instanceof Float32Array ? data : halvesToFloats(data);
 	}
 
-	#room(bytes: number): Chunk {
-		const fitting = this.#chunks.find((chunk) => chunk.used + bytes <= chunk.size);
-		if (fitting) return fitting;
+	#place(name: string, shape: readonly number[]): Place {
+		const known = this.#places.get(name);
+		if (known) return known;
+		const bytes = tensorBytes(shape, this.storage, this.base);
 		const limit = Math.min(this.gpu.limits.maxStorageBufferBindingSize, this.gpu.limits.maxBufferSize);
 		if (bytes > limit) throw new Error(`A weight of ${bytes} bytes is larger than this GPU can bind (${limit}).`);
-		const size = Math.max(bytes, Math.min(CHUNK, limit - (limit % ALIGNMENT)));
-		const chunk: Chunk = { size: alignUp(size, 16), used: 0, buffer: allocate(this.gpu, `weights ${this.#chunks.length}`, size) };
-		this.#chunks.push(chunk);
-		return chunk;
+		const place = { ...findRoom(this.#chunks, bytes), bytes, elements: countOf(shape), int8: quantised(shape, this.base) };
+		this.#places.set(name, place);
+		return place;
+	}
+
+	/** Rejects with GpuError `memory`. @param size bytes it has from now on, when this is the first to want it */
+	#bufferOf(chunk: Chunk, size: number): Promise<GPUBuffer> {
+		if (!chunk.buffer) {
+			chunk.size = size;
+			chunk.buffer = allocate(this.gpu, `weights ${this.#chunks.indexOf(chunk)}`, size);
+		}
+		return chunk.buffer;
 	}
 }

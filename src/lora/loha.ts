@@ -161,7 +161,6 @@ export function lohaAsLora(file: SafetensorsFile): SafetensorsFile {
 		...file,
 		tensors,
 		readBytes: (name) => file.readBytes(name),
-		readInto: undefined,
 		readHalf: (name) => file.readHalf(name),
 		readFloat32: (name) => made.get(name)?.() ?? file.readFloat32(name)
 	};

@@ -14,8 +14,8 @@ test('every number is within half a step of its group of 32; error is what it sa
 	let [squares, errors] = [0, 0];
 	for (let start = 0; start < count; start += 32) {
 		const group = source.subarray(start, start + 32);
-		// The scale is the next larger half, less than a thousandth above.
-		const step = (Math.max(...group.map(Math.abs)) * 1.001) / 508;
+		// The scale has three bits behind the point: less than an eighth above.
+		const step = (Math.max(...group.map(Math.abs)) * 1.125) / 1016;
 		group.forEach((x, i) => {
 			const off = Math.abs((back[start + i] ?? NaN) - x);
 			expect(off).toBeLessThanOrEqual(step / 2 + 1e-9);
@@ -25,7 +25,7 @@ test('every number is within half a step of its group of 32; error is what it sa
 	}
 	expect(error).toBeCloseTo(Math.sqrt(errors / squares), 6);
 	expect(data).toHaveLength(quantisedPlaces(count).end);
-	expect(data.length / count).toBeLessThan(1.36);
+	expect(data.length / count).toBeLessThan(1.45);
 });
 
 test('halves are the same as the floats they stand for; zeros cost nothing; infinities stay visible', () => {
@@ -41,12 +41,25 @@ test('halves are the same as the floats they stand for; zeros cost nothing; infi
 	expect(back.slice(32).every((x) => Number.isFinite(x))).toBe(true);
 });
 
-test('normal numbers are off by a seventh of a percent', () => {
+test('normal numbers are off by a fourteenth of a percent', () => {
 	let seed = 1;
 	const uniform = (): number => (seed = (seed * 48271) % 2147483647) / 2147483647;
 	const normal = Float32Array.from({ length: 1 << 14 }, () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()));
-	expect(quantise(normal).error).toBeGreaterThan(0.0012);
-	expect(quantise(normal).error).toBeLessThan(0.0015);
+	expect(quantise(normal).error).toBeGreaterThan(0.0006);
+	expect(quantise(normal).error).toBeLessThan(0.0008);
+});
+
+test('the scale is the least there is above the largest number, down to the smallest', () => {
+	const sizes = [1, 1.0001, 1.125, 2 ** -14, 2 ** -14 * 0.99, 2 ** -17, 1e-7, 61440, 0.4999999, 3.9999];
+	const source = Float32Array.from(sizes.flatMap((size) => [-size, ...new Array<number>(31).fill(0)]));
+	const back = dequantise(quantise(source).data.buffer, source.length);
+	for (const [g, size] of sizes.entries()) {
+		const x = Math.fround(size);
+		const step = Math.max(2 ** -17, x * 1.125) / 1016;
+		expect(Math.abs(-(back[32 * g] ?? NaN) - x), String(size)).toBeLessThanOrEqual(step / 2);
+	}
+	const beyond = dequantise(quantise(Float32Array.from([61441, 1, 0, 0])).data.buffer, 4);
+	expect(Number.isFinite(beyond[1])).toBe(false);
 });
 
 test('only large matrices whose rows are whole quads', () => {
