@@ -17,7 +17,7 @@ import { interpret } from '../src/graph/interpret';
 import type { Graph, Value } from '../src/graph/ir';
 import { EXACT_TIMES } from '../src/helper/platform';
 import { lowerAttention, lowerAttentionGrad, type AttentionChoice } from '../src/kernels/attention';
-import { matrixTileFits, pairsFit, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
+import { matrixTileFits, pairsFit, stripsFit, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
 import { tallFits, type TallShape } from '../src/kernels/attention-tall';
 import { lower, targetOf } from '../src/kernels/lower';
 import { compile, type Program } from '../src/kernels/program';
@@ -194,7 +194,8 @@ function kindsFitting(text: string, quads: number): AttentionKind[] {
 	const variant = variantOf(text);
 	if (typeof variant === 'string') return kinds;
 	if ('tall' in variant) return kinds.filter((kind) => tallFits(kind, quads, variant.tall, target));
-	if ('pairs' in variant) return kinds.filter((kind) => gpu.subgroupMatrix && pairsFit(kind, quads, variant.pairs, target));
+	if ('pairs' in variant)
+		return kinds.filter((kind) => gpu.subgroupMatrix && (pairsFit(kind, quads, variant.pairs, target) || stripsFit(kind, quads, variant.pairs, target)));
 	return kinds.filter((kind) => gpu.subgroupMatrix && matrixTileFits(kind, quads, variant, target));
 }
 

@@ -76,3 +76,13 @@ export function pairsFit(kind: AttentionKind, quads: number, subgroups: number, 
 
 /** Which of the conditions k2, k3, … hold: a head has that many matrices of 16 channels. */
 export const matricesOf = (quads: number): Record<string, boolean> => Object.fromEntries([2, 3, 4, 5].map((k) => [`k${k}`, Math.ceil(quads / 4) >= k]));
+
+export const rowsOfStrips = (subgroups: number): number => 32 * subgroups;
+
+/** Whether this machine and this head (in quads) can use the forward kernel of 32 rows a subgroup, `shaders/attention_strips.wesl`. */
+export function stripsFit(kind: AttentionKind, quads: number, subgroups: number, target: Target): boolean {
+	const bytes = 2 * PAIRS_COLUMNS * (Math.ceil(quads / 4) * 32 + 16) + rowsOfStrips(subgroups) * (PAIRS_COLUMNS / 4 + 1) * 16 + 16;
+	return (
+		kind === 'forward' && quads % 2 === 0 && quads <= PAIRS_QUADS && 32 * subgroups <= target.maxWorkgroupInvocations && bytes <= target.maxWorkgroupStorage
+	);
+}

@@ -8,7 +8,18 @@
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
 import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
-import { chooseMatrixTile, matricesOf, pairsFit, PAIRS_COLUMNS, rowsOfPairs, rowsOfTile, type AttentionKind, type MatrixTile } from './attention-matrix';
+import {
+	chooseMatrixTile,
+	matricesOf,
+	pairsFit,
+	PAIRS_COLUMNS,
+	rowsOfPairs,
+	rowsOfStrips,
+	rowsOfTile,
+	stripsFit,
+	type AttentionKind,
+	type MatrixTile
+} from './attention-matrix';
 import { chooseTall, TALL_ROWS, tallConstants, tallFits, tallNarrow, type TallShape } from './attention-tall';
 import { addSlices, chooseSlices, partialOf, type Slices } from './attention-slices';
 import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
@@ -91,6 +102,18 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 		}));
 	}
 	const { a1, a2 = a1, b1, b2 } = kernel.roles;
+	if (typeof choice === 'object' && 'pairs' in choice && stripsFit(kernel.kind, quads, choice.pairs, target)) {
+		return [
+			{
+				...common,
+				shader: 'attention_strips',
+				conditions: { ...matricesOf(quads), f16: true, subgroups: true, subgroup_matrix: true },
+				constants: { D8: quads / 2, SUBS: choice.pairs },
+				params: packParams(rows, columns, stride / 2, { f32: scale }),
+				workgroups: [Math.ceil(rows / rowsOfStrips(choice.pairs)), heads, batch]
+			}
+		];
+	}
 	if (typeof choice === 'object' && 'pairs' in choice && pairsFit(kernel.kind, quads, choice.pairs, target)) {
 		const groups = Math.ceil(rows / rowsOfPairs(choice.pairs));
 		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, PAIRS_COLUMNS), target, (sliced, { columns: slice, count }) => ({
