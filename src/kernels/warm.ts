@@ -6,7 +6,7 @@
  */
 import type { Gpu } from '../gpu/gpu';
 import { pipelinesOf } from '../gpu/pipelines';
-import type { BindingAccess } from '../gpu/shaders';
+import { shaderName, type BindingAccess, type ShaderRequest } from '../gpu/shaders';
 import type { Dispatch, Slot } from './dispatch';
 import type { ProgramPlan } from './plan-program';
 import { isCopy } from './residency';
@@ -18,17 +18,27 @@ export function accessOf(step: Dispatch, writable: (slot: Slot, index: number) =
 	return access;
 }
 
+/** Enough to keep the driver's threads busy while this one is held up for half a second, and not so many that kernels which are needed sooner wait behind all of them. */
+const AT_ONCE = 16;
+
 /** Starts compiling what the plans need and returns at once. @returns how many kernels those are, once they are compiled (or are not: nothing rejects) */
 export async function warmPlans(gpu: Gpu, plans: readonly ProgramPlan[]): Promise<number> {
 	const cache = pipelinesOf(gpu);
 	const before = cache.size;
-	const asked = plans.flatMap((plan) => {
-		const gradients = new Set<Slot>(plan.gradients.values());
-		const writable = (slot: Slot): boolean => plan.memory.place.has(slot) || gradients.has(slot);
-		return plan.steps.flatMap((step) =>
-			isCopy(step) ? [] : [cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access: accessOf(step, writable) }, true)]
-		);
-	});
-	await Promise.allSettled(asked);
+	const wanted = new Map<string, ShaderRequest>();
+	for (const { steps, memory, gradients } of plans) {
+		const stored = new Set<Slot>(gradients.values());
+		const writable = (slot: Slot): boolean => memory.place.has(slot) || stored.has(slot);
+		for (const step of steps) {
+			if (isCopy(step)) continue;
+			const request = { shader: step.shader, conditions: step.conditions, constants: step.constants, access: accessOf(step, writable) };
+			wanted.set(shaderName(request), request);
+		}
+	}
+	const requests = wanted.values();
+	const lane = async (): Promise<void> => {
+		for (const request of requests) await cache.get(request, true).catch(() => undefined);
+	};
+	await Promise.all(Array.from({ length: AT_ONCE }, lane));
 	return cache.size - before;
 }
