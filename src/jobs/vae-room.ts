@@ -21,8 +21,13 @@ interface Size {
 	readonly width: number;
 }
 
+const forced = new WeakSet<Gpu>();
+
+/** Pictures go through this device in any case: the way of real adapters, tried on a software one. */
+export const encodeOn = (gpu: Gpu): void => void forced.add(gpu);
+
 /** Whether pictures go through the GPU on this adapter. On lavapipe the CPU's own kernels are quicker. */
-export const encodesOnGpu = (gpu: Gpu): boolean => !gpu.adapter.software;
+export const encodesOnGpu = (gpu: Gpu): boolean => !gpu.adapter.software || forced.has(gpu);
 
 /** Planning takes a good part of a second at full size, and every change of the recipe asks again. */
 const known = new WeakMap<Gpu, WeakMap<OpenModel['checkpoint'], Map<string, Promise<Guest | undefined>>>>();
