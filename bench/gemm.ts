@@ -2,33 +2,36 @@
  * Matrix products and convolutions alone: kernel configurations × the sizes and forms a training step is made of, one JSON line for each.
  *
  *   npx vite build --ssr bench/gemm.ts --outDir dist/bench
- *   node dist/bench/gemm.js [--sets square,sdxl,sd15] [--kinds tile,matrix] [--storage f16|f32] [--base f16|int8] [--tiles NAME,…] [--forms linear,…] [--best] [--seconds 200]
+ *   node dist/bench/gemm.js [--sets square,sdxl,sd15] [--kinds tile,matrix,strip] [--plain] [--splits 1,2,3] [--storage f16|f32] [--base f16|int8] [--tiles NAME,…] [--forms linear,…] [--best] [--seconds 200]
  *
  * Everything is compiled first. Every result is compared with a slow kernel that reads storage directly (`error` is relative to the largest number); a configuration that fails is a line
  * with `failed`. Then all configurations of a problem run back to back after a warm-up, between GPU timestamps around many repetitions of the operation (both dispatches of a split one), so
- * small operands come from the cache as they often do in a run. `gauge` lines are one kernel always the same: if they differ, the GPU's clock moved. --best tries only what the heuristic chooses.
+ * small operands come from the cache as they often do in a run. `gauge` lines are one kernel always the same: if they differ, the GPU's clock moved. --best tries only what the heuristic chooses, --plain as
+ * if there were no subgroup matrices. Of --splits (0: as the heuristic would) those that would make thousands of workgroups are left out.
  */
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/gpu/gpu';
 import { CHECKED_FLAGS, dawn, FAST_FLAGS } from '../src/gpu/node';
 import { EXACT_TIMES } from '../src/helper/platform';
-import type { Dispatch } from '../src/kernels/dispatch';
+import type { GemmOp } from '../src/graph/ir';
+import type { Dispatch, Target } from '../src/kernels/dispatch';
 import { lowerGemm, type GemmChoice } from '../src/kernels/gemm';
 import { targetOf } from '../src/kernels/lower';
-import { FAT_TILES, LANES_TILES, MATRIX_TILES, STAGED_TILES, tileFits } from '../src/kernels/tiles';
+import { allTiles, coverOf, FAT_TILES, tileFits, type Tile } from '../src/kernels/tiles';
 import { TimingBed } from '../src/kernels/timing-bed';
 import { linear, problems, type Problem } from './gemm/problems';
 
 const { values: args } = parseArgs({
 	options: {
 		sets: { type: 'string', default: 'square,sdxl,sd15' },
-		kinds: { type: 'string', default: 'tile,matrix' },
+		kinds: { type: 'string', default: 'tile,matrix,strip' },
 		storage: { type: 'string', default: 'f16' },
 		base: { type: 'string', default: 'f16' },
 		tiles: { type: 'string', default: '' },
 		forms: { type: 'string', default: '' },
 		splits: { type: 'string', default: '0' },
 		best: { type: 'boolean', default: false },
+		plain: { type: 'boolean', default: false },
 		checked: { type: 'boolean', default: false },
 		seconds: { type: 'string', default: '600' },
 		take: { type: 'string', default: '3' },
@@ -42,13 +45,13 @@ const line = (value: object): void =>
 const list = (text: string): string[] => text.split(',').filter((part) => part !== '');
 
 const gpu = await openGpu(await dawn([...(args.checked ? CHECKED_FLAGS : FAST_FLAGS), EXACT_TIMES]));
-const target = targetOf(gpu);
+const target: Target = { ...targetOf(gpu), ...(args.plain ? { subgroupMatrix: false } : {}) };
 const kind = { storage: args.storage === 'f32' ? 'f32' : 'f16', base: args.base === 'int8' ? 'int8' : 'f16' } as const;
 line({ adapter: gpu.adapter.description || gpu.adapter.device, subgroupMatrix: gpu.subgroupMatrix, workgroupMemory: target.maxWorkgroupStorage, ...kind });
 
 const kinds = list(args.kinds);
 const named = list(args.tiles);
-const tiles = [...STAGED_TILES, ...MATRIX_TILES, ...LANES_TILES, ...FAT_TILES].filter(
+const tiles = allTiles().filter(
 	(tile) =>
 		kinds.includes(tile.kind) && tileFits(tile, target) && (named.length === 0 || named.includes(tile.name)) && (tile.kind !== 'matrix' || gpu.subgroupMatrix)
 );
@@ -84,10 +87,25 @@ interface Candidate {
 	readonly dispatches: readonly Dispatch[];
 }
 
+/** Narrow tiles for narrow results, wide ones for wide. */
+function suits(tile: Tile, { m, n }: GemmOp): boolean {
+	const { rows, columns } = coverOf(tile);
+	const narrow = Math.min(m, n) <= 32;
+	return narrow ? rows <= Math.max(64, 2 * m) && columns <= Math.max(64, 2 * n) : Math.min(rows, columns) >= 32;
+}
+
+/** Workgroups beyond which nothing is gained by more. */
+const MANY = 1000;
+
 /** What can compute a problem: the heuristic's choice, then every tile. */
 function candidatesFor({ op }: Problem): Candidate[] {
 	const choices: (GemmChoice | undefined)[] = [undefined];
-	if (!args.best) for (const tile of tiles) for (const split of list(args.splits)) choices.push(split === '0' ? { tile } : { tile, split: Number(split) });
+	for (const tile of args.best ? [] : tiles.filter((one) => suits(one, op))) {
+		const { rows, columns } = coverOf(tile);
+		const groups = Math.ceil(op.m / rows) * Math.ceil(op.n / columns);
+		const splits = tile.kind === 'tile' || tile.kind === 'matrix' ? list(args.splits).map(Number) : [1];
+		for (const split of splits) if (split <= 1 || split * groups <= MANY) choices.push(split === 0 ? { tile } : { tile, split });
+	}
 	return choices.flatMap((choice) => {
 		try {
 			return [{ choice, dispatches: lowerGemm(op, target, choice) }];

@@ -179,6 +179,36 @@ export function problems(kind: Kind, set: string): Problem[] {
 		convGradient(kind, 64, 320, 320),
 		convGradient(kind, 16, 1280, 1280)
 	];
+	/** Those that most of a step's time goes to, for many tiles and slices. */
+	const heavy = [
+		linear(kind, 1024, 1280, 1280, 16, true),
+		linear(kind, 1024, 1280, 5120, 16, true),
+		linear(kind, 1024, 10240, 1280, 16),
+		linearGradient(kind, 1024, 1280, 1280, 16),
+		linearGradient(kind, 1024, 1280, 10240, 16),
+		linear(kind, 4096, 640, 640, 16, true),
+		linear(kind, 77, 1280, 2048),
+		conv(kind, 32, 1280, 1280),
+		conv(kind, 64, 640, 640),
+		convGradient(kind, 32, 1280, 1280),
+		linear(kind, 256, 1280, 1280, 16),
+		linear(kind, 1024, 640, 640, 16),
+		conv(kind, 16, 1280, 1280),
+		conv(kind, 8, 1280, 1280)
+	];
+	const factors = [
+		narrow(kind, 1024, 16, 1280, false),
+		narrow(kind, 4096, 16, 640, false),
+		narrow(kind, 1024, 16, 1280, true),
+		narrow(kind, 1024, 16, 10240, true),
+		narrow(kind, 77, 16, 2048, false),
+		factorGradient(kind, 16, 1280, 1024),
+		factorGradient(kind, 1280, 16, 1024),
+		factorGradient(kind, 10240, 16, 1024),
+		factorGradient(kind, 16, 640, 4096)
+	];
+	if (set === 'heavy') return heavy;
+	if (set === 'factors') return factors;
 	if (set === 'square') return square;
 	if (set === 'sdxl') return sdxl;
 	if (set === 'sd15') return sd15;

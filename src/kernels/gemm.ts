@@ -89,7 +89,7 @@ function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): 
 	if (Math.max(...grid) > target.maxWorkgroupsPerDimension) throw new Error(`gemm ${part.name}: [${part.m}, ${part.n}] needs too many workgroups.`);
 	const common = { family: familyOf(part), flops: 2 * items * problem.m * problem.n * problem.k };
 	const terms = part.terms.map((term) => ({ term, layout: layoutOf(term, part) }));
-	if (split <= 1 || tile.kind === 'fat' || tile.kind === 'lanes') {
+	if (split <= 1 || (tile.kind !== 'tile' && tile.kind !== 'matrix')) {
 		const { bindings, conditions } = finish(part, target);
 		return [
 			{
@@ -233,7 +233,12 @@ const axesOf = (term: GemmTerm): string => `${aOverK(term) ? 'k' : 'm'}${bOverK(
 export const formOf = ([first]: readonly GemmTerm[]): string => (first ? `${first.aMode.kind} ${first.bMode.kind}` : '');
 
 function tileConditions(tile: Tile, part: Part, terms: readonly PlacedTerm[]): Record<string, boolean> {
-	if (tile.kind === 'tile') return {};
+	if (tile.kind === 'tile') {
+		const packed = tile.ahead && part.terms.every(({ a, b }) => a.dtype === 'f16' && (b.dtype === 'f16' || (b.dtype === 'f32' && b.kind === 'parameter')));
+		const alike = new Set(part.terms.map(axesOf)).size === 1;
+		return { m8: tile.tm === 8, n8: tile.tn === 8, k8: tile.bk >= 8, k16: tile.bk >= 16, ahead: tile.ahead, packed, alike };
+	}
+	if (tile.kind === 'strip') return { deep: tile.deep, slices_first: aOverK(part.terms[0]), lanes_on_m: part.m > part.n };
 	if (tile.kind === 'matrix') {
 		const [first] = part.terms;
 		return {
@@ -258,6 +263,8 @@ function tileConstants(tile: Tile, terms: readonly GemmTerm[]): Record<string, n
 			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, TM: tile.tm, TN: tile.tn };
 		case 'matrix':
 			return { BM: tile.bm, BN: tile.bn, BK: tile.bk, WM: tile.wm, WN: tile.wn, A_OVER_K: aOverK(terms[0]) ? 1 : 0, B_OVER_K: bOverK(terms[0]) ? 1 : 0 };
+		case 'strip':
+			return { BLOCKS_M: tile.bm / 4, BLOCKS_N: tile.bn / 4, SLICES: tile.slices };
 		case 'lanes':
 			return { LANES: tile.lanes, SHARED: tile.shared };
 		case 'fat':

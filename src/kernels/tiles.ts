@@ -5,6 +5,7 @@
  * `fat` kernels are for other software adapters: one invocation holds 4·blocksM × 4·blocksN sums and reads storage directly; the lanes of a
  * vector lie along one side. `tile` kernels are for GPUs: a workgroup stages bm × bk and bk × bn through workgroup memory, each invocation holds tm × tn sums.
  * `matrix` kernels do the same for devices with subgroup matrices (tensor cores), a subgroup holding wm × wn sums; they take halves only.
+ * `strip` kernels are for narrow results on GPUs: a workgroup computes bm × bn sums whole, its invocations cutting K among themselves.
  */
 import type { Target } from './dispatch';
 import { tunedTile } from './tune-table';
@@ -36,6 +37,8 @@ export interface StagedTile {
 	readonly bk: number;
 	readonly tm: number;
 	readonly tn: number;
+	/** The next step's numbers are read while one multiplies. */
+	readonly ahead: boolean;
 	/** TFLOP/s on a large square product (H100, halves); only the ratios matter. */
 	readonly rate: number;
 }
@@ -53,7 +56,18 @@ export interface MatrixTile {
 	readonly rate: number;
 }
 
-export type Tile = FatTile | LanesTile | StagedTile | MatrixTile;
+export interface StripTile {
+	readonly kind: 'strip';
+	readonly name: string;
+	readonly bm: number;
+	readonly bn: number;
+	/** Parts of K that are summed side by side. */
+	readonly slices: number;
+	/** Four blocks are read before the first is used. */
+	readonly deep: boolean;
+}
+
+export type Tile = FatTile | LanesTile | StagedTile | MatrixTile | StripTile;
 
 export interface Problem {
 	readonly m: number;
@@ -79,14 +93,15 @@ const fat = (lanesOn: 'm' | 'n', blocksM: number, blocksN: number): FatTile => (
 	blocksN
 });
 
-const staged = (bm: number, bn: number, bk: number, tm: number, tn: number, rate: number): StagedTile => ({
+const staged = (bm: number, bn: number, bk: number, tm: number, tn: number, rate: number, ahead = false): StagedTile => ({
 	kind: 'tile',
-	name: `tile-${bm}x${bn}x${bk}-${tm}x${tn}`,
+	name: `tile-${bm}x${bn}x${bk}-${tm}x${tn}${ahead ? '-ahead' : ''}`,
 	bm,
 	bn,
 	bk,
 	tm,
 	tn,
+	ahead,
 	rate
 });
 
@@ -111,17 +126,28 @@ export const LANES_TILES: readonly LanesTile[] = [
 ];
 
 export const STAGED_TILES: readonly StagedTile[] = [
-	staged(128, 128, 16, 8, 8, 35),
-	staged(128, 64, 16, 8, 8, 32),
-	staged(64, 128, 16, 8, 8, 31),
-	staged(64, 64, 16, 8, 8, 33),
-	staged(64, 64, 16, 8, 4, 36),
-	staged(64, 64, 16, 4, 4, 32),
+	staged(128, 128, 16, 8, 8, 46),
+	staged(128, 128, 16, 8, 8, 46, true),
+	staged(128, 64, 16, 8, 8, 40),
+	staged(128, 64, 16, 8, 8, 40, true),
+	staged(128, 64, 16, 8, 4, 41),
+	staged(128, 64, 16, 8, 4, 41, true),
+	staged(64, 128, 16, 8, 8, 40),
+	staged(64, 128, 16, 8, 8, 40, true),
+	staged(64, 64, 16, 8, 8, 40),
+	staged(64, 64, 16, 8, 8, 40, true),
+	staged(64, 64, 16, 8, 4, 38),
+	staged(64, 64, 16, 8, 4, 38, true),
+	staged(64, 64, 16, 4, 4, 34),
 	staged(32, 64, 16, 4, 4, 30),
 	staged(64, 32, 16, 4, 4, 30),
 	staged(128, 16, 16, 4, 4, 22),
 	staged(16, 128, 16, 4, 4, 22)
 ];
+
+const strip = (bm: number, bn: number): StripTile => ({ kind: 'strip', name: `strip-${bm}x${bn}`, bm, bn, slices: (256 * 16) / (bm * bn), deep: true });
+
+export const STRIP_TILES: readonly StripTile[] = [strip(8, 16), strip(16, 16), strip(16, 32), strip(32, 16)];
 
 const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number, rate: number): MatrixTile => ({
 	kind: 'matrix',
@@ -147,7 +173,7 @@ export const MATRIX_TILES: readonly MatrixTile[] = [
 	matrix(16, 64, 128, 16, 16, 78)
 ];
 
-export const allTiles = (): readonly Tile[] => [...STAGED_TILES, ...MATRIX_TILES, ...LANES_TILES, ...FAT_TILES];
+export const allTiles = (): readonly Tile[] => [...STAGED_TILES, ...MATRIX_TILES, ...STRIP_TILES, ...LANES_TILES, ...FAT_TILES];
 
 export function invocationsOf(tile: Tile): number {
 	switch (tile.kind) {
@@ -155,6 +181,8 @@ export function invocationsOf(tile: Tile): number {
 			return (tile.bm / tile.tm) * (tile.bn / tile.tn);
 		case 'matrix':
 			return (tile.bm / tile.wm) * (tile.bn / tile.wn) * 32;
+		case 'strip':
+			return ((tile.bm * tile.bn) / 16) * tile.slices;
 		case 'fat':
 		case 'lanes':
 			return tile.lanes;
@@ -166,6 +194,7 @@ export function coverOf(tile: Tile): { readonly rows: number; readonly columns: 
 	switch (tile.kind) {
 		case 'tile':
 		case 'matrix':
+		case 'strip':
 			return { rows: tile.bm, columns: tile.bn };
 		case 'lanes':
 			return tile.lanesOn === 'm' ? { rows: 4 * tile.lanes, columns: tile.shared } : { rows: tile.shared, columns: 4 * tile.lanes };
@@ -186,6 +215,8 @@ export function workgroupBytesOf(tile: Tile): number {
 		const staged = Math.max(tile.bm * (tile.bk + 8), tile.bk * (tile.bm + 8)) + Math.max(tile.bn * (tile.bk + 8), tile.bk * (tile.bn + 8));
 		return Math.max(2 * staged, (invocationsOf(tile) / 32) * 16 * (tile.wn + 4) * 4) + tile.bm * 4;
 	}
+	// Every invocation's 16 sums.
+	if (tile.kind === 'strip') return invocationsOf(tile) * 64;
 	return 0;
 }
 
@@ -213,8 +244,9 @@ export function tilesFor(problem: Problem, target: Target): readonly Tile[] {
 		const sharing = LANES_TILES.filter((tile) => tile.lanes === target.subgroupSize);
 		return sharing.length > 0 ? sharing : FAT_TILES;
 	}
+	const narrow = Math.min(problem.m, problem.n) <= NARROW ? STRIP_TILES : [];
 	const matrices = target.subgroupMatrix && problem.halves ? MATRIX_TILES.filter((tile) => tileFits(tile, target)) : [];
-	return matrices.length > 0 ? matrices : STAGED_TILES.filter((tile) => tileFits(tile, target));
+	return [...(matrices.length > 0 ? matrices : STAGED_TILES), ...narrow].filter((tile) => tileFits(tile, target));
 }
 
 export function tileFits(tile: Tile, target: Target): boolean {
@@ -236,18 +268,43 @@ function costOf(tile: Tile, problem: Problem): number {
 		case 'tile':
 		case 'matrix':
 			return splitCost(tile, problem, chooseSplit(tile, problem));
+		case 'strip':
+			return stripCost(tile, problem);
 	}
 }
 
-/** Invocations that fill a large GPU. */
-const FULL = 32768;
+/** Results narrower than this may be computed in strips. */
+const NARROW = 32;
 
-/** Microseconds as an H100 would take them: the work with what falls beyond the edges, at the tile's rate, on as much of the GPU as there are workgroups for; then the sum of the slices. */
+/** Cores of an H100, whose microseconds the following estimates are; only comparisons of tiles matter. */
+const CORES = 132;
+
+/** Workgroups that a core holds at a time, by registers (sums and what else a kernel of that kind needs) and workgroup memory. */
+function residentOf(tile: StagedTile | MatrixTile): number {
+	const registers = tile.kind === 'tile' ? tile.tm * tile.tn + 60 : (tile.wm * tile.wn) / 32 + 80;
+	return Math.max(1, Math.min(16, Math.floor(65536 / registers / invocationsOf(tile)), Math.floor(227_000 / workgroupBytesOf(tile))));
+}
+
+/** Share of a core's rate that fewer workgroups than it could hold reach. */
+const ALONE = 0.7;
+
+/** The work with what falls beyond the edges, in turns over all cores: the last turn takes as long as its fullest core. Then the sum of the slices. */
 function splitCost(tile: StagedTile | MatrixTile, { m, n, k, items = 1 }: Problem, split: number): number {
-	const groups = items * Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
-	const used = Math.min(1, (groups * split * invocationsOf(tile)) / FULL);
-	const work = (2 * groups * tile.bm * tile.bn * k) / (tile.rate * 1e6) / used;
-	return split === 1 ? work : work + 4 + (items * split * m * n * 8) / 1.5e6;
+	const groups = items * split * Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
+	// Beginning and end of a workgroup cost as much as some steps.
+	const one = (2 * tile.bm * tile.bn * (k / split + 64)) / ((tile.rate * 1e6) / CORES);
+	const resident = residentOf(tile);
+	const turns = Math.floor(groups / (CORES * resident));
+	const last = Math.ceil((groups - turns * CORES * resident) / CORES);
+	const share = last >= resident ? 1 : ALONE + ((1 - ALONE) * (last - 1)) / Math.max(1, resident - 1);
+	const work = turns * resident * one + (last * one) / share;
+	return split === 1 ? work : work + 4 + (items * (2 * split + 1) * m * n * 4) / 4e6;
+}
+
+/** Each invocation takes K four at a time: two blocks read for 64 products. */
+function stripCost({ bm, bn, slices }: StripTile, { m, n, k, items = 1 }: Problem): number {
+	const groups = items * Math.ceil(m / bm) * Math.ceil(n / bn);
+	return 2 + 0.15 * Math.ceil(groups / CORES) * Math.ceil(k / (4 * slices));
 }
 
 /** Least of K that a slice should have. */
