@@ -78,9 +78,17 @@ function openLinker(): ReturnType<typeof loadLinker> {
 	return linker;
 }
 
+/** Loads a shader that comes later, and what it imports. */
+async function bring(shader: string): Promise<void> {
+	const load = later[`/shaders/${shader}.wesl`];
+	if (!load) return;
+	const text = await load();
+	sources[`${shader}.wesl`] = text;
+	await Promise.all(Array.from(text.matchAll(/^(?:@if\(.*\) |@else )?import package::(\w+)/gm), ([, name]) => bring(name ?? '')));
+}
+
 async function linkShader(request: ShaderRequest, name: string): Promise<string> {
-	const load = later[`/shaders/${request.shader}.wesl`];
-	if (load) sources[`${request.shader}.wesl`] = await load();
+	await bring(request.shader);
 	if (!(`${request.shader}.wesl` in sources)) throw new Error(`There is no shader shaders/${request.shader}.wesl`);
 	const { link, resolver } = await openLinker();
 	let body: string;
