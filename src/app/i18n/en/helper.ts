@@ -65,7 +65,7 @@ export const helper = {
 	},
 	steps: {
 		node: 'Node.js 20.19 or newer is needed. This shows the version; if there is none, install it from nodejs.org.',
-		start: 'Start the helper. It prints its address and a pairing code, and opens this app in the browser.',
+		start: 'In the folder of Utsushi (where you ran npm ci), start the helper. It prints its address and a pairing code, and opens this app in the browser.',
 		models:
 			'Optional: show it the folders your models are in, so that they can be chosen here by name. The first line looks for those of WebUI, Forge, ComfyUI and StabilityMatrix.',
 		results: 'Optional: the folder in which finished LoRAs are saved too.'

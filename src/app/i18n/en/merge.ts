@@ -10,6 +10,8 @@ export const merge = {
 	remove: (name: string) => `Take ${name} out`,
 	ratio: 'Ratio',
 	ratioOf: (name: string) => `Ratio of ${name}`,
+	ratioAll: 'One ratio for all',
+	ratioAllHint: 'For three that do much the same, begin at 0.5 to 0.7. At 1 their effects add up.',
 	ratioTyped: (name: string) => `Ratio of ${name}, typed`,
 	ratioProblem: 'A number from −100 to 100.',
 	size: (bytes: string, family: string) => `${bytes} · ${family}`,

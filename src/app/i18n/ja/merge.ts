@@ -12,6 +12,8 @@ export const merge: typeof en = {
 	remove: (name) => `${name} を外す`,
 	ratio: '比率',
 	ratioOf: (name) => `${name} の比率`,
+	ratioAll: 'すべての比率を同じにする',
+	ratioAllHint: '似たLoRAを3つ合わせるなら 0.5〜0.7 あたりから。1のままだと、その分強く効きます。',
 	ratioTyped: (name) => `${name} の比率（数値入力）`,
 	ratioProblem: '−100〜100の数にしてください。',
 	size: (bytes, family) => `${bytes} ・ ${family}`,
@@ -33,14 +35,14 @@ export const merge: typeof en = {
 		concat: '正確で何も失いませんが、次元が足し算になり、ファイルもその分大きくなります。',
 		average: '因子そのものを平均します。速くてよく使われますが、効果の足し算にはなりません。次元が同じものだけに使えます。'
 	},
-	dimension: '次元',
+	dimension: '次元（rank / dim）',
 	dimensions: { fixed: '固定', auto: '自動', energy: '残す割合で' },
 	dimensionHints: {
 		fixed: 'すべてのモジュールをこの次元にします。4は細かく動き、口なら8が普通、大きいほど元の効果を多く残します。',
 		auto: '元のLoRAのうち最も大きい次元にします（SuperMergerと同じ）。',
 		energy: 'モジュールごとに、効果のこの割合を残す最小の次元を選びます。ファイルは最も小さくなります。'
 	},
-	rank: '次元',
+	rank: '次元の数',
 	keep: '残す割合',
 	ownConv: '3×3の畳み込みだけ次元を変える',
 	convRank: '畳み込みの次元',

@@ -62,7 +62,7 @@ export const queue: typeof en = {
 	sweepField: '項目',
 	sweepOther: 'ほかの項目…',
 	sweepPath: 'レシピ内の場所',
-	sweepValues: '値（コンマ区切り）',
+	sweepValues: '値（カンマ区切り）',
 	sweepAdd: (n) => `${n} 件追加`,
 	sweepMakes: 'できるもの:',
 	pairs: {

@@ -22,7 +22,7 @@ export const recipe: (typeof en)['recipe'] = {
 		iterations: { label: 'ステップ数', hint: 'rankが大きいほど、同じ効果に多くのステップが要ります。多すぎるとやりすぎになります。' },
 		learningRate: { label: '学習率', hint: '1ステップで進む量。高すぎると崩壊し、低すぎると何も変わりません。' },
 		batch: { label: 'バッチ', hint: '1ステップで使うノイズの数。多いと安定して高い学習率に耐えますが、遅くなりメモリも使います。' },
-		optimizer: { label: '最適化', hint: '勾配から1歩を決める方式。合う学習率は方式ごとに違います。' },
+		optimizer: { label: 'オプティマイザ', hint: '勾配から1歩を決める方式。合う学習率は方式ごとに違います。' },
 		schedule: { label: 'スケジュール', hint: '学習率をどう動かすか。cosineは0まで下げ、終わりが落ち着きます。' },
 		convRank: { label: 'conv rank', hint: '3×3畳み込みのrank。0なら畳み込みは学習せず、ファイルも小さいままです。' },
 		convAlpha: { label: 'conv alpha', hint: '畳み込み用の alpha です。' },
@@ -31,7 +31,7 @@ export const recipe: (typeof en)['recipe'] = {
 		timestepMin: { label: 'タイムステップ 下限', hint: '小さい値は細部、大きい値は構図を決めます。' },
 		timestepMax: { label: 'タイムステップ 上限', hint: 'この値自体は含みません。1000で全部です。' },
 		loss: { label: '損失', hint: '普通はMSE。L1とsmooth L1は一部の大きな誤差を気にしすぎません。' },
-		blocks: { label: '層（ブロック）', hint: 'UNetのどこを学習するか。絞ると狙いは定まりますが、効きは弱くなります。' }
+		blocks: { label: 'ブロック（階層）', hint: 'UNetのどこを学習するか。絞ると狙いは定まりますが、効きは弱くなります。' }
 	},
 	hints: {
 		scale: (factor) => `効き × ${factor}（alpha ÷ rank）`,

@@ -62,7 +62,7 @@ export const train: (typeof en)['train'] = {
 		memoryFirst: 'モデルを開くと計画',
 		memoryKinds: '内訳',
 		planning: '計画中…',
-		kinds: { weights: 'モデル', activations: '中間データ', factors: 'LoRA', optimizer: '最適化', staging: '転送用' },
+		kinds: { weights: 'モデル', activations: '中間データ', factors: 'LoRA', optimizer: 'オプティマイザ', staging: '転送用' },
 		again: (percent) => `メモリを節約するため、計算の ${percent} % をもう一度行います。結果は変わりません。`,
 		passMemory: (pass, total) => `${pass} ${total}`,
 		file: 'ファイル',
