@@ -39,8 +39,9 @@ const MAX_DEPTH = 8;
 const MAX_FILES = 20_000;
 const AT_ONCE = 8;
 
-function isWithin(path: string, folder: string): boolean {
-	return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+/** Both as the file system spells them (`realpath`). */
+export function isWithin(path: string, folder: string, between: string = sep): boolean {
+	return path === folder || path.startsWith(folder.endsWith(between) ? folder : folder + between);
 }
 
 function isSeen(value: unknown): value is Seen {

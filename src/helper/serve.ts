@@ -1,5 +1,4 @@
 /** `utsushi serve`: the app and the helper on this computer's own address until Ctrl-C. */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -8,16 +7,9 @@ import { PROTOCOL_VERSION, type AdapterSummary } from '../service/protocol';
 import { EXIT, type Context, type ExitCode } from './exit';
 import { startHelper, type Helper } from './helper';
 import { InputError } from './inputError';
+import { openInBrowser } from './openBrowser';
 import { problemLine, type Streams } from './output';
 import { DEFAULT_PORT } from './server';
-
-/** Best effort: a machine without a browser just keeps the printed address. */
-function openInBrowser(url: string): void {
-	const [command, args] = process.platform === 'darwin' ? ['open', [url]] : process.platform === 'win32' ? ['explorer.exe', [url]] : ['xdg-open', [url]];
-	const child = spawn(command, args, { stdio: 'ignore', detached: true });
-	child.on('error', () => undefined);
-	child.unref();
-}
 
 /** Opening this address pairs the page with the helper: what stands behind `#` is never sent to anybody, the page reads it and takes it out of the address. */
 function pairingUrl({ url }: Helper, code: string): string {
