@@ -13,7 +13,7 @@
 
 /**
  * How elements are stored. Mathematics is always f32 (f64 in the interpreter).
- * i8: frozen matrices `[rows, columns]` as the right side of a gemm only, in about ten bits a number (`kernels/int8.ts` has the layout).
+ * i8: frozen matrices `[rows, columns]` as the right side of a gemm only, in about eleven bits a number (`kernels/int8.ts` has the layout).
  */
 export type DType = 'f32' | 'f16' | 'u32' | 'i8';
 

@@ -204,7 +204,7 @@ export interface Recipe {
 	probe: { every: number };
 	/** Storage of weights and activations on the GPU. */
 	storage: 'f16' | 'f32';
-	/** Frozen weights: as `storage` says, or the large matrices in about ten bits a number, two thirds of the memory of f16 and slightly coarser. Not with loha. */
+	/** Frozen weights: as `storage` says, or the large matrices in about eleven bits a number, seven tenths of the memory of f16 and slightly coarser. Not with loha. */
 	base: 'f16' | 'int8';
 	/** Settings of an imported TrainTrain preset that have no place above, or are spelled otherwise there (`traintrain/preset.ts`). */
 	traintrain: KeptSetting[];

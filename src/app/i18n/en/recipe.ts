@@ -88,9 +88,9 @@ export const recipe = {
 		sizesHint:
 			'SDXL is told how large each picture is, how it was cropped and how large it should be. Pixels is what WebUI tells it when drawing. Eighths only repeat what TrainTrain trained: pictures then count as tiny.',
 		base: 'Model on the GPU',
-		bases: { f16: 'as stored (16 or 32 bit)', int8: '10 bit, two thirds of the memory' },
+		bases: { f16: 'as stored (16 or 32 bit)', int8: '11 bit, seven tenths of the memory' },
 		baseHint:
-			'10 bit keeps large matrices in whole numbers with a scale for every 32, about 0.13 % off: SDXL then takes 3.4 GB instead of 5.1. Choose it when the run does not fit; the LoRA works with the 16-bit model too. Not for LoHa.'
+			'11 bit keeps large matrices in whole numbers with a scale for every 32, about 0.07 % off: SDXL then takes 3.6 GB instead of 5.1. Choose it when the run does not fit; the LoRA works with the 16-bit model too. Not for LoHa.'
 	},
 	prompts: {
 		original: 'Prompt of the original',

@@ -35,7 +35,7 @@ export const recipeProblemsJa: ProblemTexts = {
 	'recipe.textRateIgnored': (v) =>
 		`${at(v, 'optimizer')} は全体で1つの歩幅を自分で決めるので、テキストエンコーダーだけの学習率は使われません。0にしてください。`,
 	'recipe.sameSeed': () => '2段階のシードが同じです。',
-	'recipe.int8Loha': () => '10ビットのモデルの上では LoHa を学習できません。種類を LoRA にするか、モデルを16ビットにしてください。',
+	'recipe.int8Loha': () => '11ビットのモデルの上では LoHa を学習できません。種類を LoRA にするか、モデルを16ビットにしてください。',
 	'recipe.lohaIgnores': (v) => (at(v, 'field') === 'strength' ? 'LoHa には「強さの焼き込み」が効きません。' : 'LoHa には「アテンションの選択」が効きません。'),
 	'recipe.convWithoutUse': (v) => `アテンションだけを学習するので、畳み込みの rank ${at(v, 'convRank')} は使われません。「すべて」にするか、0にしてください。`,
 	'recipe.rankAboveWidth': (v) =>
