@@ -1,7 +1,7 @@
 /**
  * GroupNorm(+SiLU) and LayerNorm, forward and input gradient (gamma and beta are frozen).
  *
- * Rule: a picture whose blocks of channels fit one workgroup's patience is normalised in one dispatch; a taller one in three small ones
+ * Rule: a picture whose blocks of channels fit the registers of one workgroup, or its patience, is normalised in one dispatch; a taller one in three small ones
  * (per-chunk sums, merge, apply), so that one 128×128×320 picture still fills a GPU. No atomics: sums merge in a fixed order.
  */
 import type { GroupNormGradOp, GroupNormOp, LayerNormGradOp, LayerNormOp, Value } from '../graph/ir';
@@ -14,6 +14,8 @@ const FAMILY = 'norm';
 /** Quads of one block (rows × quads across) beyond which a single workgroup would work too long alone. */
 const ONE_WORKGROUP_QUADS = 8192;
 const CHUNK_ROWS = 256;
+/** Rows of a quad (two with gradients) that a lane of a group norm keeps in registers at most. */
+const MOST_ROWS = 24;
 /** Quads of a row (two rows with gradients) that a lane of a layer norm keeps in registers at most. */
 const MOST_HELD = 16;
 
@@ -75,13 +77,26 @@ function lowerGroupNorm(op: GroupNormOp | GroupNormGradOp, target: Target): Disp
 		eps: gradient ? 0 : op.eps,
 		flops: elementsOf(op.x) * ((gradient ? 10 : 7) + (op.silu ? (gradient ? 14 : 6) : 0))
 	};
-	return target.software || shape.rows * shape.block <= ONE_WORKGROUP_QUADS ? [inOne(work, target)] : inThree(work, target);
+	const alone = target.software || shape.rows * shape.block <= ONE_WORKGROUP_QUADS || heldBy(work, target) > 0;
+	return alone ? [inOne(work, target)] : inThree(work, target);
 }
 
-function inOne({ op, shape, conditions, label, eps, flops }: GroupNormWork, target: Target): Dispatch {
+function lanesOf({ rows, block }: Shape, target: Target): number {
+	return target.software ? 8 : Math.min(rows * block > 2048 ? 512 : 256, target.maxWorkgroupInvocations);
+}
+
+/** Rows that each lane keeps in registers; 0 when they are too many. */
+function heldBy({ op, shape }: GroupNormWork, target: Target): number {
+	const held = Math.ceil(shape.rows / Math.floor(lanesOf(shape, target) / shape.block));
+	return !target.software && held <= (op.x.dtype === 'f16' ? MOST_ROWS : MOST_ROWS / 2) ? held : 0;
+}
+
+function inOne(work: GroupNormWork, target: Target): Dispatch {
+	const { op, shape, conditions, label, eps, flops } = work;
 	const gradient = op.type === 'groupNormGrad';
 	const jobs = shape.batch * shape.blocks;
-	const workgroup = target.software ? 8 : Math.min(256, target.maxWorkgroupInvocations);
+	const workgroup = lanesOf(shape, target);
+	const held = heldBy(work, target);
 	if (!target.software && shape.block > workgroup) throw new Error(`${label}: groups of ${shape.group} channels are too wide.`);
 	// beta is only read to recompute the SiLU; it stays bound so that both cases share one layout.
 	const bindings = [
@@ -94,8 +109,8 @@ function inOne({ op, shape, conditions, label, eps, flops }: GroupNormWork, targ
 	];
 	return {
 		shader: 'group_norm',
-		conditions: { ...conditions, ...residualConditions(op, target), software: target.software },
-		constants: { WORKGROUP: workgroup },
+		conditions: { ...conditions, ...residualConditions(op, target), software: target.software, held: held > 0 },
+		constants: { WORKGROUP: workgroup, HELD: held },
 		bindings,
 		params: packParams(
 			shape.rows,

@@ -21,8 +21,8 @@ const shapes: readonly Shape[] = [
 	{ what: 'SD1.5-like skip concat, thirty channels a group', shape: [1, 4, 4, 960], groups: 32 },
 	{ what: 'SDXL-like, eighty channels a group', shape: [1, 4, 4, 2560], groups: 32 },
 	{ what: 'a large common offset', shape: [1, 16, 16, 64], groups: 32, offset: 64 },
-	{ what: 'tall enough for three dispatches', shape: [2, 26, 33, 80], groups: 2 },
-	{ what: 'tall, a straddling group and a large common offset', shape: [1, 41, 41, 40], groups: 4, offset: 64 }
+	{ what: 'tall enough for three dispatches', shape: [2, 36, 36, 80], groups: 2 },
+	{ what: 'tall, a straddling group and a large common offset', shape: [1, 50, 50, 40], groups: 4, offset: 64 }
 ];
 
 describe.each(everywhere)('$name', ({ options, storage }) => {
@@ -70,7 +70,7 @@ describe.each(everywhere)('$name', ({ options, storage }) => {
 it('gives the same bits every time', async () => {
 	const run = async (): Promise<number[]> => {
 		const made = new Case('f16');
-		const out = made.builder.groupNorm(made.value([1, 26, 33, 80]), made.constant([80]), made.constant([80]), { groups: 2, eps: 1e-5, silu: true });
+		const out = made.builder.groupNorm(made.value([1, 36, 36, 80]), made.constant([80]), made.constant([80]), { groups: 2, eps: 1e-5, silu: true });
 		const [result] = await compare({ software: false }, made, [out]);
 		return Array.from(result?.actual ?? []);
 	};
