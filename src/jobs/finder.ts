@@ -48,7 +48,11 @@ function plainObjective({ inputs, recipe, config, weights }: TrainOptions, pass:
 export async function findRate(input: RunInput, pass: PassName, environment: RunEnvironment): Promise<RateAdvice | undefined> {
 	const { gpu, model, control, emit } = environment;
 	const { recipe } = input;
-	const weights = await model.weights(gpu, recipe.storage, (fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }), recipe.base);
+	const loading = (fraction: number): void => {
+		emit({ type: 'state', state: 'preparing', detail: 'weights', fraction });
+		continueUnlessStopped(control);
+	};
+	const weights = await model.weights(gpu, recipe.storage, loading, recipe.base);
 	continueUnlessStopped(control);
 	emit({ type: 'state', state: 'encoding' });
 	const lookUp = await captionsForTraining(gpu, model, recipe);

@@ -275,7 +275,7 @@ export class PlotSession {
 	}
 
 	/** The slots and the program, kept when what is there serves. */
-	async #prepare({ cells, emit }: PlotWork, height: number, width: number, items: number): Promise<void> {
+	async #prepare({ cells, control, emit }: PlotWork, height: number, width: number, items: number): Promise<void> {
 		const count = Math.max(0, ...cells.map(({ networks }) => networks.length));
 		const shape = this.#shapeFor(cells);
 		const options = this.#denoiser?.options;
@@ -284,7 +284,7 @@ export class PlotSession {
 		if (serves && this.#slots.length >= count && this.#slots.every((slot) => covers(slot.shape, shape))) return;
 		this.#dropProgram();
 		emit({ type: 'state', state: 'compiling', fraction: 0 });
-		const weights = await this.model.weights(this.gpu, 'f16');
+		const weights = await this.model.weights(this.gpu, 'f16', () => continueUnlessStopped(control));
 		for (let i = 0; i < count; i++) this.#slots.push(await Slot.create(this.gpu, `slot${i}`, shape));
 		this.#denoiser = await Denoiser.create(this.gpu, {
 			config: this.model.checkpoint.config.unet,

@@ -211,7 +211,10 @@ export async function runRecipe(input: RunInput, environment: RunEnvironment): P
 		const weights = await model.weights(
 			gpu,
 			recipe.storage,
-			(fraction) => emit({ type: 'state', state: 'preparing', detail: 'weights', fraction }),
+			(fraction) => {
+				emit({ type: 'state', state: 'preparing', detail: 'weights', fraction });
+				continueUnlessStopped(control);
+			},
 			recipe.base
 		);
 		const coarse = int8Told(weights);

@@ -121,7 +121,7 @@ export async function drawSample(environment: SampleEnvironment, settings: Sampl
 		const contexts = await encodePrompts(conditioner, config, settings, (fraction) => environment.emit({ type: 'state', state: 'encoding', fraction }));
 		continueUnlessStopped(control);
 		environment.emit({ type: 'state', state: 'compiling' });
-		const weights = await model.weights(gpu, storage);
+		const weights = await model.weights(gpu, storage, () => continueUnlessStopped(control));
 		text = await adaptedText(gpu, model, storage, networks);
 		const drawn = text ? await wordsAt(text, await withWords(model, contexts, settings), strengths) : contexts;
 		const factor = latentFactor(config.vae);
