@@ -61,7 +61,14 @@ export const train = {
 		memoryFirst: 'planned with the model open',
 		memoryKinds: 'What takes it',
 		planning: 'Planning…',
-		kinds: { weights: 'Model', activations: 'Activations', factors: 'LoRA', optimizer: 'Optimizer', staging: 'Transfer' },
+		kinds: { weights: 'Model', activations: 'Activations', factors: 'LoRA', optimizer: 'Optimizer', decoder: 'Decoder of previews', staging: 'Transfer' },
+		encoding: 'Encoding the pictures',
+		strip: 'Pictures at the end',
+		inTurn: 'These come one after the other: the run takes the largest, not their sum.',
+		previewsOn: {
+			gpu: 'Live previews are decoded on the GPU, in the memory of the activations while training waits.',
+			cpu: 'Live previews are decoded by the CPU.'
+		},
 		again: (percent: number) => `To save memory, ${percent} % of the work is done twice. The result is the same.`,
 		passMemory: (pass: string, total: string) => `${pass}: ${total}`,
 		file: 'File',

@@ -24,7 +24,10 @@ export const memoryProblemsJa: ProblemTexts = {
 	'base.int8': (v) =>
 		`モデルを11ビットで持っています。大きな行列 ${at(v, 'matrices')} 個の誤差は平均 ${at(v, 'mean')} %、最大 ${at(v, 'worst')} %（${at(v, 'layer')}）です。0.5 % を超えるときは、モデルを16ビットにしてください。`,
 	'gpu.vaeOnCpu': (v) =>
-		`GPUに空きがないため、VAEの計算（${at(v, 'phases').split(' ').map((name) => PHASES[name] ?? name).join('、')}）はCPUで行います。1枚に1分ほどかかることがあります。設定で使えるメモリを増やすか、画像を小さくするか、プレビューを減らしてください。`,
+		`GPUに空きがないため、VAEの計算（${at(v, 'phases')
+			.split(' ')
+			.map((name) => PHASES[name] ?? name)
+			.join('、')}）はCPUで行います。1枚に1分ほどかかることがあります。設定で使えるメモリを増やすか、画像を小さくするか、プレビューを減らしてください。`,
 	'gpu.memoryLarge': (v) => `この学習はGPUメモリを ${at(v, 'needed')} GB 使います。${at(v, 'card')} GB 以上のカードが必要です。${remedy(v)}`,
 	'gpu.memoryReduced': (v) =>
 		`GPUに ${at(v, 'planned')} の空きがなかったので、途中の値を計算し直す方法に切り替えました（${at(v, 'now')}、計算は ${at(v, 'slower')} % 増えます）。GPUを使っているほかのアプリを閉じると元の速さに戻ります。結果は変わりません。`

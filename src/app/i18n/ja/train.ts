@@ -62,7 +62,14 @@ export const train: (typeof en)['train'] = {
 		memoryFirst: 'モデルを開くと計画',
 		memoryKinds: '内訳',
 		planning: '計画中…',
-		kinds: { weights: 'モデル', activations: '中間データ', factors: 'LoRA', optimizer: 'オプティマイザ', staging: '転送用' },
+		kinds: { weights: 'モデル', activations: '中間データ', factors: 'LoRA', optimizer: 'オプティマイザ', decoder: 'プレビューの復号器', staging: '転送用' },
+		encoding: '画像の符号化',
+		strip: '最後の画像',
+		inTurn: 'これらは順番に行われるので、必要なのは合計ではなく、いちばん大きい値です。',
+		previewsOn: {
+			gpu: '途中のプレビューは、学習が待っている間に中間データの場所を使ってGPUで復号します。',
+			cpu: '途中のプレビューはCPUで復号します。'
+		},
 		again: (percent) => `メモリを節約するため、計算の ${percent} % をもう一度行います。結果は変わりません。`,
 		passMemory: (pass, total) => `${pass} ${total}`,
 		file: 'ファイル',
