@@ -156,7 +156,8 @@ async function prepare(
 				]
 			});
 			onProgress?.(++done, steps.length);
-			return { step, pipeline, group };
+			const [x, y, z] = step.workgroups;
+			return { step, pipeline, group, x, y, z };
 		})
 	);
 	return { ready, pipelines: distinct.size };
