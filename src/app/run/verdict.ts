@@ -39,8 +39,10 @@ export function verdictOf(view: RunView, name: PassName, t: RunTexts): PassVerdi
 	if (probes.length < 2) return null;
 	const over = view.outcome !== null || view.pass !== name;
 	// What never came down is no news while it may still come, and bad news at the end.
-	const tone = over && verdict === 'notYet' ? 'warn' : VERDICT_TONE[verdict];
+	const failed = over && verdict === 'notYet';
+	const tone = failed ? 'warn' : VERDICT_TONE[verdict];
+	const icon = failed ? 'warning' : VERDICT_ICON[verdict];
 	const word = over ? t.endedWords[verdict] : t.verdictWords[verdict];
 	const sentence = over ? t.endedVerdicts[verdict] : t.verdicts[verdict];
-	return { verdict, over, tone, icon: VERDICT_ICON[verdict], word, sentence };
+	return { verdict, over, tone, icon, word, sentence };
 }

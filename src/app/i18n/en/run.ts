@@ -37,7 +37,8 @@ export const run = {
 		notConverging: 'ended before converging'
 	},
 	endedVerdicts: {
-		notYet: 'The loss at fixed noise never came down. Raise the learning rate (say, three times) or give it more steps.',
+		notYet:
+			'The loss at fixed noise never came down: the learning rate does not fit, or the steps were too few. “Find the learning rate” tells which rate fits.',
 		learning: 'The loss at fixed noise was still falling at the end. If the effect is weak, give it more steps.',
 		converged: 'It converged: the steps were enough.',
 		overfitting: 'It went too far: the loss at fixed noise rose again on the way. Use a file of an earlier step.',
