@@ -77,7 +77,9 @@ export function lowerBatch(ops: readonly [GemmOp, ...GemmOp[]], target: Target, 
 
 function lowerPart(part: Part, target: Target, choice: GemmChoice | undefined): Dispatch[] {
 	const alike = new Set(part.terms.map(axesOf)).size === 1;
-	const halved = alike && part.terms.every((term) => term.a.dtype === 'f16');
+	// Where results are stored in halves, rows that come in f32 (texts) may be rounded as they are read.
+	const rounded = part.m >= 16 && part.outs.every((out) => out.dtype === 'f16');
+	const halved = alike && part.terms.every(({ a, aMode }) => a.dtype === 'f16' || (rounded && aMode.kind === 'rows'));
 	const items = part.outs.length;
 	const own = part.terms.slice(0, part.terms.length / items);
 	const problem = { m: part.m, n: part.n, k: own.reduce((sum, term) => sum + term.k, 0), items, halves: halved, form: formOf(part.terms) };

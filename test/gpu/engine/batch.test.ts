@@ -63,7 +63,7 @@ function pairs(): Batch {
 	return batch;
 }
 
-const TILE: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 8, tm: 4, tn: 4, ahead: false, rate: 1 };
+const TILE: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 8, tm: 4, tn: 4, ahead: false, rate: 1, rateAcross: 1 };
 
 describe('each product of a batch', () => {
 	test.each([

@@ -15,10 +15,10 @@ const F16: Types = { left: 'f16', right: 'f16', out: 'f16' };
 const MIXED: Types = { left: 'f32', right: 'f16', out: 'f32' };
 
 /** The kernel for GPUs in a size that a CPU compiles quickly. */
-const SMALL: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 4, tm: 4, tn: 4, ahead: false, rate: 1 };
+const SMALL: Tile = { kind: 'tile', name: 'small', bm: 16, bn: 32, bk: 4, tm: 4, tn: 4, ahead: false, rate: 1, rateAcross: 1 };
 
 /** The same with more sums an invocation, reading ahead. */
-const AHEAD: Tile = { kind: 'tile', name: 'ahead', bm: 16, bn: 32, bk: 4, tm: 8, tn: 8, ahead: true, rate: 1 };
+const AHEAD: Tile = { kind: 'tile', name: 'ahead', bm: 16, bn: 16, bk: 4, tm: 8, tn: 4, ahead: true, rate: 1, rateAcross: 1 };
 
 const STRIP: Tile = { kind: 'strip', name: 'strip', bm: 8, bn: 16, slices: 8, deep: false };
 
@@ -65,11 +65,11 @@ describe('every kernel shape', () => {
 	test.each(staged)('staged for GPUs, in slices: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, MIXED, { tile: SMALL, split: 3 })).toBeLessThan(1);
 	});
-	test.each([ESSENTIAL[1], ESSENTIAL[3], ESSENTIAL[4]].map((name) => name ?? ''))('staged for GPUs, reading ahead: %s', async (name) => {
+	test.each([ESSENTIAL[3], ESSENTIAL[5]].map((name) => name ?? ''))('staged for GPUs, reading ahead: %s', async (name) => {
 		// Halves stay halves until they are staged, and factors are rounded to them.
 		expect(await excess(await openTestGpu(), name, F16, { tile: AHEAD, split: 1 }, 2 ** -11)).toBeLessThan(1);
 	});
-	test.each(['input gradient: dy·W + g·A', 'up gradient: dyᵀ·h over 77 rows', 'conv: gradient of the down factor'])('in strips: %s', async (name) => {
+	test.each(['up gradient: dyᵀ·h over 77 rows', 'conv: gradient of the down factor'])('in strips: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, MIXED, { tile: STRIP })).toBeLessThan(1);
 	});
 	test('in strips, four blocks at a time', async () => {
