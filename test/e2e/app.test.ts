@@ -49,7 +49,7 @@ describe.each([
 		await start(page);
 		await page.getByRole('heading', { name: /mouth-a/ }).waitFor();
 		expect(await violations(page)).toEqual([]);
-		await page.getByRole('link', { name: /Library|ライブラリ/ }).click();
+		await page.getByRole('link', { name: /^(Library|ライブラリ)$/ }).click();
 		await page.getByRole('heading', { name: 'mouth-a.safetensors' }).waitFor();
 		await page.locator('article img').first().waitFor();
 		expect(await violations(page)).toEqual([]);

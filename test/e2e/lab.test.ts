@@ -160,6 +160,11 @@ describe('the merge', () => {
 		await text.press('Tab');
 		expect(await page.getByRole('slider', { name: 'Ratio of addift-lion' }).inputValue()).toBe('-0.5');
 		expect(await page.getByRole('textbox', { name: 'Ratio of addift-adamw, typed' }).inputValue()).toBe('0.6');
+		const all = page.getByRole('spinbutton', { name: 'One ratio for all' });
+		expect(await all.inputValue()).toBe('');
+		await all.fill('0.7');
+		await all.press('Tab');
+		await expect.poll(() => text.inputValue()).toMatch(/^addift-adamw:0\.7:.+,addift-lion:0\.7$/);
 		await text.fill('addift-adamw:0.6:1,2,3');
 		await expect.poll(() => text.getAttribute('aria-invalid')).toBe('true');
 		await text.fill('someone-else:1');
