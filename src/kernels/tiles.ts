@@ -309,13 +309,13 @@ function splitCost(tile: StagedTile | MatrixTile, { m, n, k, items = 1, form }: 
 	const last = Math.ceil((groups - turns * CORES * resident) / CORES);
 	const share = last >= resident ? 1 : ALONE + ((1 - ALONE) * (last - 1)) / Math.max(1, resident - 1);
 	const work = START + turns * resident * one + (last * one) / share;
-	return split === 1 ? work : work + 4 + (items * (2 * split + 1) * m * n * 4) / 4e6;
+	return split === 1 ? work : work + 2.5 + (items * (2 * split + 1) * m * n * 4) / 4e6;
 }
 
-/** Each invocation takes K four at a time: two blocks read for 64 products. Measured: 0.32 µs, and 0.75 where neighbours read the right matrix in rows far apart. */
+/** Each invocation takes K four at a time: two blocks read for 64 products. Measured: 0.32 µs, and twice that where neighbours read the right matrix in rows far apart. */
 function stripCost({ bm, bn, slices }: StripTile, { m, n, k, items = 1, form }: Problem): number {
 	const groups = items * Math.ceil(m / bm) * Math.ceil(n / bn);
-	return START + (form === 'rows kn' ? 0.75 : 0.32) * Math.ceil(groups / CORES) * Math.ceil(k / (4 * slices));
+	return 1.5 * START + (form === 'rows kn' ? 0.62 : 0.32) * Math.ceil(groups / CORES) * Math.ceil(k / (4 * slices));
 }
 
 /** Least of K that a slice should have. */
