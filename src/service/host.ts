@@ -145,18 +145,21 @@ class Host implements TrainerHost {
 
 	async #openModel(source: ModelSource, run: RunId | undefined): Promise<ModelInfo> {
 		this.#runs.refuseIfBusy();
+		const turn = ++this.#models;
 		const report = (detail: string, fraction: number): void => {
 			if (run !== undefined) this.#runs.emit(run, { type: 'state', state: 'preparing', detail, fraction });
 		};
 		const { name, blob, vae, prediction } = await openSource(source, this.platform, (fraction) => report('download', fraction));
 		report('open', 0);
-		const model = await openModel(`model-${++this.#models}-${this.#name}`, name, blob, vae?.blob, prediction).catch((error: unknown) => {
+		const model = await openModel(`model-${turn}-${this.#name}`, name, blob, vae?.blob, prediction).catch((error: unknown) => {
 			const problem = asProblem(error, name);
 			throw new ServiceError(problem.code === 'internal' ? errorProblem('model.unreadable', name, `“${name}” cannot be read: ${problem.message}`) : problem);
 		});
 		report('open', 1);
 		this.#runs.refuseIfBusy();
 		await this.#releasePlots();
+		// Another was asked for meanwhile: that one is wanted, whichever is read first.
+		if (turn !== this.#models) return modelInfo(model);
 		this.#model?.release();
 		this.#model = model;
 		return modelInfo(model);

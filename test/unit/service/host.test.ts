@@ -23,6 +23,16 @@ beforeAll(async () => {
 	target = decodePng(await file('public/samples/front/a.png'));
 });
 
+/** A file on a slow disk. */
+class SlowBlob extends Blob {
+	override slice(...given: Parameters<Blob['slice']>): Blob {
+		const part = super.slice(...given);
+		const read = part.arrayBuffer.bind(part);
+		part.arrayBuffer = () => new Promise((resolve, reject) => setTimeout(() => read().then(resolve, reject), 60));
+		return part;
+	}
+}
+
 /** What an encoder that says nothing says. */
 const nothing = { context: new Float32Array(77 * 64), pooled: new Float32Array(0) };
 
@@ -327,4 +337,16 @@ describe.each(TRANSPORTS)('the host, %s', (transport) => {
 		expect(await sample('c', { loras: [{ bytes: new ArrayBuffer(0), strength: 1 }] })).toMatchObject({ code: 'file.empty' });
 		expect(await opened.ended('c')).toMatchObject({ outcome: 'failed', problem: { code: 'file.empty' } });
 	});
+});
+
+it('keeps the model that was asked for last, whichever is read first', async () => {
+	const host = createHost({ openGpu: () => Promise.reject(new Error('none')) } as unknown as Platform);
+	const slow = new SlowBlob([await model.arrayBuffer()]);
+	const [first, last] = await Promise.all(
+		[slow, model].map((blob, i) => host.handle({ type: 'openModel', source: { kind: 'file', name: `${i}.safetensors`, blob } }))
+	);
+	const estimate = (modelId = '') => host.handle({ type: 'estimate', request: { modelId, recipe: defaultRecipe('mini') } });
+	expect((await estimate(last?.modelId)).problems.map(({ code }) => code)).toContain('input.missing');
+	await expect(estimate(first?.modelId)).rejects.toMatchObject({ problem: { code: 'model.closed' } });
+	await host.close();
 });
