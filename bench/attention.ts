@@ -2,10 +2,10 @@
  * Attention alone: every kernel and shape of tile on the token counts and heads of SD1.5 and SDXL, one JSON line for each dispatch.
  *
  *   npx vite build --ssr bench/attention.ts --outDir dist/bench
- *   node dist/bench/attention.js [--kinds forward,grad_rows,grad_columns] [--shapes sdxl] [--variants 64x4x1,tile] [--check] [--repeats 20]
+ *   node dist/bench/attention.js [--kinds forward,grad_rows,grad_columns] [--shapes sdxl] [--variants own,block] [--check] [--repeats 20]
  *
- * A variant is columns×subgroups×strips of the subgroup-matrix kernel, or without matrices `tile`, `block`, `tight block`, or `tall64` and the like (columns of a step; h: staged
- * as halves). Large shapes are compared with the first variant on the same halves, the small ones of --check with the interpreter; `error` is relative to the largest number.
+ * A variant is `own` (what a program takes), columns×subgroups×strips of the subgroup-matrix kernel for wide heads, or without matrices `tile`, `block`, `tight block`. Large
+ * shapes are compared with the first variant on the same halves, the small ones of --check with the interpreter; `error` is relative to the largest number.
  * Times are GPU timestamps of a dispatch alone, the best of the repeats, after the card was kept busy for a while. A variant that fails is a line with `failed`.
  */
 import { parseArgs } from 'node:util';
@@ -17,8 +17,7 @@ import { interpret } from '../src/graph/interpret';
 import type { Graph, Value } from '../src/graph/ir';
 import { EXACT_TIMES } from '../src/helper/platform';
 import { lowerAttention, lowerAttentionGrad, type AttentionChoice } from '../src/kernels/attention';
-import { matrixTileFits, pairsFit, stripsFit, type AttentionKind, type MatrixTile } from '../src/kernels/attention-matrix';
-import { tallFits, type TallShape } from '../src/kernels/attention-tall';
+import { matrixTileFits, type AttentionKind } from '../src/kernels/attention-matrix';
 import { lower, targetOf } from '../src/kernels/lower';
 import { compile, type Program } from '../src/kernels/program';
 import { WeightStore } from '../src/kernels/weights';
@@ -27,7 +26,7 @@ const { values: args } = parseArgs({
 	options: {
 		kinds: { type: 'string', default: 'forward,grad_rows,grad_columns' },
 		shapes: { type: 'string', default: '' },
-		variants: { type: 'string', default: 'tile,block,tall64,tall64h,tall32,tall32h,64x4x1,32x4x1' },
+		variants: { type: 'string', default: 'tile,block,32x4x1,own' },
 		check: { type: 'boolean', default: false },
 		tiny: { type: 'boolean', default: false },
 		repeats: { type: 'string', default: '20' }
@@ -71,16 +70,13 @@ const wanted = (name: string, list: string): boolean => list === '' || list.spli
 const line = (value: unknown): void =>
 	void process.stdout.write(`${JSON.stringify(value, (_, x: unknown) => (typeof x === 'number' && !Number.isInteger(x) ? Number(x.toPrecision(4)) : x))}\n`);
 
-/** `64x4x1`: the matrix kernel; `tall64`, `tall32h`: the tall kernel, columns of a step, staged as halves. */
-function variantOf(text: string): MatrixTile | 'tile' | 'block' | 'tight block' | { readonly tall: TallShape } | { readonly pairs: number } {
+function variantOf(text: string): AttentionChoice | undefined {
+	if (text === 'own') return undefined;
 	if (text === 'tile' || text === 'block' || text === 'tight block') return text;
-	const tall = /^tall(32|64)(h?)$/.exec(text);
-	if (tall) return { tall: { columns: tall[1] === '64' ? 64 : 32, rowsHalf: true, columnsHalf: tall[2] === 'h' } };
-	const pairs = /^pairs(\d)$/.exec(text);
-	if (pairs) return { pairs: Number(pairs[1]) };
 	const [columns, subgroups, strips] = text.split('x').map(Number);
 	if (!columns || !subgroups || !strips) throw new Error(`${text} is no variant.`);
-	return { columns, subgroups, strips };
+	const tile = { columns, subgroups, strips };
+	return { forward: tile, grad_rows: tile, grad_columns: tile };
 }
 
 interface Made {
@@ -158,7 +154,7 @@ const kindOf = (label: string): AttentionKind =>
 
 async function compiled({ graph, feeds }: Made, text: string, fitting: readonly AttentionKind[]): Promise<Entry> {
 	const variant = variantOf(text);
-	const choice: AttentionChoice = typeof variant === 'object' && 'subgroups' in variant ? Object.fromEntries(fitting.map((kind) => [kind, variant])) : variant;
+	const choice = typeof variant === 'object' ? Object.fromEntries(fitting.map((kind) => [kind, variant[kind]])) : variant;
 	const weights = new WeightStore(gpu, 'f16');
 	const started = performance.now();
 	const program = await compile(gpu, graph, {
@@ -192,11 +188,11 @@ async function warm({ program }: Entry, ms: number): Promise<void> {
 /** Kinds that a variant has a kernel for; the others are left to the general kernel and not reported. */
 function kindsFitting(text: string, quads: number): AttentionKind[] {
 	const variant = variantOf(text);
-	if (typeof variant === 'string') return kinds;
-	if ('tall' in variant) return kinds.filter((kind) => tallFits(kind, quads, variant.tall, target));
-	if ('pairs' in variant)
-		return kinds.filter((kind) => gpu.subgroupMatrix && (pairsFit(kind, quads, variant.pairs, target) || stripsFit(kind, quads, variant.pairs, target)));
-	return kinds.filter((kind) => gpu.subgroupMatrix && matrixTileFits(kind, quads, variant, target));
+	if (typeof variant !== 'object') return kinds;
+	return kinds.filter((kind) => {
+		const tile = variant[kind];
+		return tile && gpu.subgroupMatrix && matrixTileFits(kind, quads, tile, target);
+	});
 }
 
 async function measure(shape: Shape, check: boolean): Promise<void> {

@@ -2,25 +2,14 @@
  * Attention and its gradients without the token × token matrix (FlashAttention, Dao et al. 2022): one dispatch forward, two backward
  * (dq, which also makes D = rowsum(dO∘O), then dk and dv). Heads are slices of the channel axis, never moved.
  *
- * Rule: only the head's width is baked (a model has at most four); token counts are `params`. Four kernels: subgroup matrices where numbers are stored in
- * halves and the device has them (`attention-matrix.ts`), blocks where workgroup memory holds them (`attention-block.ts`), smaller tiles where not, and one
+ * Rule: only the head's width is baked (a model has at most four); token counts are `params`. Kernels: subgroup matrices where numbers are stored in
+ * halves and the device has them (`attention-strips.ts`; `attention-matrix.ts` for wide heads), blocks where workgroup memory holds them (`attention-block.ts`), smaller tiles where not, and one
  * invocation per four rows on software adapters. All shaders share bindings, explained in `attention_fat.wesl`.
  */
 import type { AttentionGradOp, AttentionOp, Value } from '../graph/ir';
 import { BLOCK_COLUMNS, BLOCK_ROWS, blockSubgroups, chooseBlock } from './attention-block';
-import {
-	chooseMatrixTile,
-	matricesOf,
-	pairsFit,
-	PAIRS_COLUMNS,
-	rowsOfPairs,
-	rowsOfStrips,
-	rowsOfTile,
-	stripsFit,
-	type AttentionKind,
-	type MatrixTile
-} from './attention-matrix';
-import { chooseTall, TALL_ROWS, tallConstants, tallFits, tallNarrow, type TallShape } from './attention-tall';
+import { chooseMatrixTile, rowsOfTile, usesMatrices, type AttentionKind, type MatrixTile } from './attention-matrix';
+import { matricesOf, STRIP_COLUMNS, stripRows, STRIP_SUBGROUPS, stripsFit } from './attention-strips';
 import { addSlices, chooseSlices, partialOf, type Slices } from './attention-slices';
 import type { Binding, Dispatch, Scratch, Slot, Target } from './dispatch';
 import { bytesOf, elementsOf, halves, labelOf, packParams, read, write, type Lowerings } from './lowering';
@@ -56,20 +45,12 @@ const batchOf = (value: Value): number => value.shape[0] ?? 1;
 const tokensOf = (value: Value): number => elementsOf(value) / batchOf(value) / (value.shape[value.shape.length - 1] ?? 1);
 
 /** Kernels chosen by a test or measurement: a matrix shape for each, or one kernel for all. */
-export type AttentionChoice =
-	'tile' | 'block' | 'tight block' | 'tall' | { readonly tall: TallShape } | { readonly pairs: number } | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
+export type AttentionChoice = 'tile' | 'block' | 'tight block' | Readonly<Partial<Record<AttentionKind, MatrixTile>>>;
 
-function matrixTileOf(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): MatrixTile | undefined {
+/** Whether matrices can do this at all; `quads` of a head. */
+function suitsMatrices(kernel: Kernel, quads: number, target: Target, choice: AttentionChoice | undefined): boolean {
 	const stored = Object.values(kernel.roles).every(({ dtype }) => dtype === 'f16');
-	if (typeof choice === 'string' || (choice && ('tall' in choice || 'pairs' in choice)) || target.software || kernel.causal || !stored || quads % 2 !== 0)
-		return undefined;
-	return choice?.[kernel.kind] ?? chooseMatrixTile(kernel.kind, quads, tokensOf(kernel.columns), target);
-}
-
-function tallOf(kind: AttentionKind, quads: number, target: Target, choice: AttentionChoice | undefined): TallShape | undefined {
-	if (choice === 'tall') return chooseTall(kind, quads, target);
-	if (typeof choice === 'object' && 'tall' in choice) return tallFits(kind, quads, choice.tall, target) ? choice.tall : undefined;
-	return undefined;
+	return typeof choice !== 'string' && !target.software && !kernel.causal && stored && quads % 2 === 0;
 }
 
 function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target, choice: AttentionChoice | undefined): Dispatch[] {
@@ -87,8 +68,22 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 		flops: batch * heads * rows * columns * (2 * kernel.products * quads * 4 + 10),
 		bytes: kernel.bindings.reduce((sum, { slot }) => sum + bytesOf(slot), 0)
 	};
-	const matrix = matrixTileOf(kernel, quads, target, choice);
+	const suited = suitsMatrices(kernel, quads, target, choice);
+	const chosen = typeof choice === 'object' ? choice[kernel.kind] : undefined;
+	const matrix = suited ? (chosen ?? chooseMatrixTile(kernel.kind, quads, target)) : undefined;
 	const gradient = { grad_rows: kernel.kind === 'grad_rows', grad_columns: kernel.kind === 'grad_columns' };
+	if (suited && !chosen && usesMatrices(target) && stripsFit(kernel.kind, quads, target)) {
+		const groups = Math.ceil(rows / stripRows(kernel.kind));
+		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, STRIP_COLUMNS), target, (sliced, { columns: slice, count }) => ({
+			...common,
+			bindings: sliced.bindings,
+			shader: kernel.kind === 'forward' ? 'attention_strips' : 'attention_pairs',
+			conditions: { ...gradient, ...matricesOf(quads), f16: true, subgroups: true, subgroup_matrix: true, partial: count > 1 },
+			constants: { D8: quads / 2, SUBS: STRIP_SUBGROUPS },
+			params: packParams(rows, columns, stride / 2, { f32: scale }, slice, count),
+			workgroups: [groups, heads, batch * count]
+		}));
+	}
 	if (matrix) {
 		const groups = Math.ceil(rows / rowsOfTile(matrix));
 		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, matrix.columns), target, (sliced, { columns: slice, count }) => ({
@@ -102,53 +97,7 @@ function dispatchOf(kernel: Kernel, heads: number, scale: number, target: Target
 		}));
 	}
 	const { a1, a2 = a1, b1, b2 } = kernel.roles;
-	if (typeof choice === 'object' && 'pairs' in choice && stripsFit(kernel.kind, quads, choice.pairs, target)) {
-		return [
-			{
-				...common,
-				shader: 'attention_strips',
-				conditions: { ...matricesOf(quads), f16: true, subgroups: true, subgroup_matrix: true },
-				constants: { D8: quads / 2, SUBS: choice.pairs },
-				params: packParams(rows, columns, stride / 2, { f32: scale }),
-				workgroups: [Math.ceil(rows / rowsOfStrips(choice.pairs)), heads, batch]
-			}
-		];
-	}
-	if (typeof choice === 'object' && 'pairs' in choice && pairsFit(kernel.kind, quads, choice.pairs, target)) {
-		const groups = Math.ceil(rows / rowsOfPairs(choice.pairs));
-		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, PAIRS_COLUMNS), target, (sliced, { columns: slice, count }) => ({
-			...common,
-			bindings: sliced.bindings,
-			shader: 'attention_pairs',
-			conditions: { ...gradient, ...matricesOf(quads), f16: true, subgroups: true, subgroup_matrix: true, partial: count > 1 },
-			constants: { D8: quads / 2, SUBS: choice.pairs },
-			params: packParams(rows, columns, stride / 2, { f32: scale }, slice, count),
-			workgroups: [groups, heads, batch * count]
-		}));
-	}
 	const isHalf = (...slots: (Slot | undefined)[]): boolean => slots.every((slot) => slot?.dtype === 'f16');
-	const tall = !kernel.causal && isHalf(a1, a2, b1, b2, kernel.roles['o'] ?? a1) ? tallOf(kernel.kind, quads, target, choice) : undefined;
-	if (tall) {
-		const groups = Math.ceil(rows / TALL_ROWS);
-		return inSlices(kernel, chooseSlicesOf(kernel, groups * heads * batch, columns, tall.columns), target, (sliced, { columns: slice, count }) => ({
-			...common,
-			bindings: sliced.bindings,
-			shader: 'attention_tall',
-			conditions: {
-				...gradient,
-				f16: target.f16,
-				out_half: isHalf(sliced.roles['out']),
-				rows_half: tall.rowsHalf,
-				columns_half: tall.columnsHalf,
-				wide: tall.columns === 64,
-				narrow: tallNarrow(quads),
-				subgroups: blockSubgroups(target)
-			},
-			constants: tallConstants(kernel.kind, quads, tall),
-			params: packParams(rows, columns, stride, { f32: scale }, quads, tall.columns / 4, slice, count),
-			workgroups: [groups, heads, batch * count]
-		}));
-	}
 	const needs = { quads, stays: kernel.kind === 'forward' ? (1 as const) : (2 as const), halves: { rowsHalf: isHalf(a1, a2), columnsHalf: isHalf(b1, b2) } };
 	const block = choice === 'tile' ? undefined : chooseBlock(needs, target, choice === 'tight block');
 	if (block) {

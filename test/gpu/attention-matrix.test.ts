@@ -62,23 +62,33 @@ it.runIf(hasMatrices).each(shapes)('agrees with the interpreter: $queries × $ke
 it('is valid for every width', async () => {
 	// Shader modules only: a null device has subgroups of 128, for which no pipeline of these kernels may be made.
 	const { device } = await openGpu(await dawn(['backend=null', 'enable-dawn-features=allow_unsafe_apis']), { software: false });
-	const machine = { ...targetOf(await openTestGpu({ software: false })), f16: true, subgroups: true, subgroupMatrix: true, maxWorkgroupStorage: 49152 };
+	const machine = {
+		...targetOf(await openTestGpu({ software: false })),
+		f16: true,
+		subgroups: true,
+		subgroupMatrix: true,
+		unclamped: true,
+		maxWorkgroupStorage: 49152
+	};
 	const checked = new Set<string>();
 	for (const { made } of shapes.map(attend)) {
 		for (const op of made.builder.emitter.ops) {
 			if (op.type !== 'attention' && op.type !== 'attentionGrad') continue;
-			for (const dispatch of op.type === 'attention' ? lowerAttention(op, machine, CHOICE) : lowerAttentionGrad(op, machine, CHOICE)) {
+			const lowered = [undefined, CHOICE].flatMap((choice) =>
+				op.type === 'attention' ? lowerAttention(op, machine, choice) : lowerAttentionGrad(op, machine, choice)
+			);
+			for (const dispatch of lowered) {
 				const access: ('read' | 'read_write')[] = [];
 				dispatch.bindings.forEach((binding, i) => (access[binding.binding ?? i] = binding.access === 'read' ? 'read' : 'read_write'));
 				const request = { ...dispatch, access };
 				const { messages } = await device.createShaderModule({ code: await shaderText(request) }).getCompilationInfo();
 				const errors = messages.filter(({ type }) => type === 'error').map(({ lineNum, message }) => `${shaderName(request)}:${lineNum}: ${message}`);
 				expect(errors).toEqual([]);
-				expect(dispatch.shader).toMatch(/^attention_(matrix|reduce)$/);
+				expect(dispatch.shader).toMatch(/^attention_(matrix|strips|pairs|reduce)$/);
 				checked.add(shaderName(request));
 			}
 		}
 	}
-	expect(checked.size).toBeGreaterThanOrEqual(3 * shapes.length);
+	expect(checked.size).toBeGreaterThanOrEqual(6 * shapes.length);
 	device.destroy();
 });
