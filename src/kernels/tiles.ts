@@ -29,7 +29,7 @@ export interface LanesTile {
 	readonly shared: number;
 }
 
-export interface StagedTile {
+interface StagedTile {
 	readonly kind: 'tile';
 	readonly name: string;
 	readonly bm: number;
@@ -58,7 +58,7 @@ export interface MatrixTile {
 	readonly rate: number;
 }
 
-export interface StripTile {
+interface StripTile {
 	readonly kind: 'strip';
 	readonly name: string;
 	readonly bm: number;
@@ -154,7 +154,7 @@ export const STAGED_TILES: readonly StagedTile[] = [
 
 const strip = (bm: number, bn: number): StripTile => ({ kind: 'strip', name: `strip-${bm}x${bn}`, bm, bn, slices: (256 * 16) / (bm * bn), deep: true });
 
-export const STRIP_TILES: readonly StripTile[] = [strip(8, 16), strip(16, 16)];
+const STRIP_TILES: readonly StripTile[] = [strip(8, 16), strip(16, 16)];
 
 const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number, rate: number): MatrixTile => ({
 	kind: 'matrix',
@@ -167,7 +167,7 @@ const matrix = (bm: number, bn: number, bk: number, wm: number, wn: number, rate
 	rate
 });
 
-export const MATRIX_TILES: readonly MatrixTile[] = [
+const MATRIX_TILES: readonly MatrixTile[] = [
 	matrix(128, 128, 32, 64, 64, 246),
 	matrix(128, 128, 64, 64, 32, 253),
 	matrix(128, 128, 64, 32, 32, 247),
