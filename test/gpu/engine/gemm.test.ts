@@ -54,8 +54,8 @@ describe('every mode, with the shapes the heuristic picks', () => {
 
 /** Each variant costs the software adapter seconds to compile, so shapes and modes are not all multiplied with each other. */
 describe('every kernel shape', () => {
-	// Of the kernels for GPUs two small ones: compilers for CPUs take half a minute for a large one.
-	const shapes: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES.filter(({ bm, bn }) => bm * bn <= 32 * 64).slice(0, 2)];
+	// Of the kernels for GPUs a small one: compilers for CPUs take half a minute for a large one.
+	const shapes: readonly Tile[] = [...LANES_TILES, ...FAT_TILES, ...STAGED_TILES.filter(({ bm, bn }) => bm * bn <= 32 * 64).slice(0, 1)];
 	test.each(shapes.map((tile, i) => [tile.name, tile, ESSENTIAL[i % ESSENTIAL.length] ?? ''] as const))('%s', async (_, tile, name) => {
 		const gpu = await openTestGpu();
 		if (tile.kind === 'lanes' && gpu.subgroupSize < tile.lanes) return;
@@ -65,12 +65,12 @@ describe('every kernel shape', () => {
 	test.each(staged)('staged for GPUs, in slices: %s', async (name) => {
 		expect(await excess(await openTestGpu(), name, MIXED, { tile: SMALL, split: 3 })).toBeLessThan(1);
 	});
-	test.each([ESSENTIAL[3], ESSENTIAL[5]].map((name) => name ?? ''))('staged for GPUs, reading ahead: %s', async (name) => {
+	test('staged for GPUs, reading ahead', async () => {
 		// Halves stay halves until they are staged, and factors are rounded to them.
-		expect(await excess(await openTestGpu(), name, F16, { tile: AHEAD, split: 1 }, 2 ** -11)).toBeLessThan(1);
+		expect(await excess(await openTestGpu(), 'conv stride 2: input gradient', F16, { tile: AHEAD, split: 1 }, 2 ** -11)).toBeLessThan(1);
 	});
-	test.each(['up gradient: dyᵀ·h over 77 rows', 'conv: gradient of the down factor'])('in strips: %s', async (name) => {
-		expect(await excess(await openTestGpu(), name, MIXED, { tile: STRIP })).toBeLessThan(1);
+	test('in strips', async () => {
+		expect(await excess(await openTestGpu(), 'up gradient: dyᵀ·h over 77 rows', MIXED, { tile: STRIP })).toBeLessThan(1);
 	});
 	test('in strips, four blocks at a time', async () => {
 		expect(await excess(await openTestGpu(), 'skinny: x·Aᵀ', MIXED, { tile: { ...STRIP, deep: true } })).toBeLessThan(1);
