@@ -127,7 +127,7 @@ function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): 
 }
 
 // What a kernel computes can be checked on a software adapter, as if it were a GPU.
-const gpu = await openGpu(await dawn([...FAST_FLAGS, EXACT_TIMES]), args.check ? { software: false } : {});
+const gpu = await openGpu(await dawn([...FAST_FLAGS, EXACT_TIMES]), { unclamped: true, ...(args.check ? { software: false } : {}) });
 const target = targetOf(gpu);
 const kinds = KINDS.filter((kind) => args.kinds.split(',').includes(kind));
 const repeats = Number(args.repeats);
