@@ -19,7 +19,7 @@ const HIDDEN_MS = 500;
 const LEAVING_MS = 10_000;
 
 /** A file of the run, by its place in the library. */
-export interface Kept {
+interface Kept {
 	readonly id: string;
 	readonly role: FileView['role'];
 	readonly step: number;

@@ -23,7 +23,7 @@ export const VERDICT_TONE = {
 
 type RunTexts = (typeof en)['run'];
 
-export interface PassVerdict {
+interface PassVerdict {
 	verdict: Verdict;
 	/** The pass makes no more steps. */
 	over: boolean;
