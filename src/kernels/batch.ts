@@ -22,8 +22,8 @@ const SMALL = 256 << 10;
 /** Operations that a larger one may move. */
 const NEAR = 8;
 /** What gradients that wait may keep in memory, and for how many operations. */
-const KEPT = 32 << 20;
-const PATIENCE = 80;
+const KEPT = 64 << 20;
+const PATIENCE = 160;
 
 type Group = readonly [Op, ...Op[]];
 

@@ -134,32 +134,39 @@ async function prepare(
 	onProgress: ((done: number, total: number) => void) | undefined
 ): Promise<{ ready: Ready[]; pipelines: number }> {
 	const cache = pipelinesOf(gpu);
-	const distinct = new Set<GPUComputePipeline>();
 	let done = 0;
-	const ready = await Promise.all(
-		steps.map(async (step, index): Promise<Ready> => {
-			if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
+	const compiled = await Promise.all(
+		steps.map(async (step) => {
+			if (isCopy(step)) return undefined;
 			const places = step.bindings.map((binding) => bindable(gpu, step.label, binding.slot, homeOf(homes, binding.slot)));
 			const access = accessOf(step, (_, i) => places[i]?.writable === true);
 			const { pipeline, storageLayout } = await cache.get({ shader: step.shader, conditions: step.conditions, constants: step.constants, access }, true);
-			distinct.add(pipeline);
-			const group = gpu.device.createBindGroup({
-				label: step.label,
-				layout: storageLayout,
-				entries: [
-					...places.map((home, i) => ({
-						binding: step.bindings[i]?.binding ?? i,
-						resource: { buffer: home.buffer, offset: home.offset, size: home.bytes }
-					})),
-					{ binding: JOINED.params, resource: { buffer: uniforms.params, offset: uniforms.offsets[index] ?? 0, size: PARAM_BYTES } },
-					{ binding: JOINED.scalars, resource: { buffer: uniforms.scalars } }
-				]
-			});
 			onProgress?.(++done, steps.length);
-			const [x, y, z] = step.workgroups;
-			return { step, pipeline, group, x, y, z };
+			return { places, pipeline, storageLayout };
 		})
 	);
+	// In the order they are recorded, whatever order the pipelines came in: thousands of groups do not fit a core's cache, and neighbours in memory are read faster.
+	const ready = steps.map((step, index): Ready => {
+		if (isCopy(step)) return { from: homeOf(homes, step.copyFrom), to: homeOf(homes, step.copyTo), bytes: step.bytes, label: step.label };
+		const made = compiled[index];
+		if (!made) throw new Error(`${step.label} has no pipeline.`);
+		const { places, pipeline, storageLayout } = made;
+		const group = gpu.device.createBindGroup({
+			label: step.label,
+			layout: storageLayout,
+			entries: [
+				...places.map((home, i) => ({
+					binding: step.bindings[i]?.binding ?? i,
+					resource: { buffer: home.buffer, offset: home.offset, size: home.bytes }
+				})),
+				{ binding: JOINED.params, resource: { buffer: uniforms.params, offset: uniforms.offsets[index] ?? 0, size: PARAM_BYTES } },
+				{ binding: JOINED.scalars, resource: { buffer: uniforms.scalars } }
+			]
+		});
+		const [x, y, z] = step.workgroups;
+		return { step, pipeline, group, x, y, z };
+	});
+	const distinct = new Set(compiled.flatMap((made) => made?.pipeline ?? []));
 	return { ready, pipelines: distinct.size };
 }
 
