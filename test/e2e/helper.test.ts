@@ -95,6 +95,8 @@ describe('a training on the helper', () => {
 			await page.getByText('Connected', { exact: true }).waitFor({ timeout: MINUTE });
 			expect(page.url()).toBe(`${url}#helper`);
 			await page.getByText('1 checkpoint, 0 LoRAs').waitFor();
+			// The code was redeemed once: a second time it would be refused.
+			expect(await page.getByRole('alert').allTextContents()).toEqual([]);
 			expect(await violations(page)).toEqual([]);
 			await shot(page, 'helper-connected');
 			await page.close();
