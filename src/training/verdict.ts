@@ -10,7 +10,8 @@
  * - `notConverging`, first kind: nine tenths of the pass's learning rate are spent and the loss has been falling with it all the way, like a power of what is spent, so that twice the
  *   rate would take more than a third off it. Seen by three signs: the curve has hardly ever risen (a rate that is high enough makes it jump); from the half on ln r falls by 0.65 to 1.3
  *   for each ln of what is spent (faster is the falling rate calming down what a high one has stirred up); and along a straight line. A tenth of a good rate: 0.7 to 0.85 where the level
- *   alone would say "enough"; good rates: under 0.6, or with jumps (test/fixtures/judgement).
+ *   alone would say "enough"; good rates: under 0.6, or with jumps (test/fixtures/judgement). Not under a quarter of `enough`: what has been learnt by then is no longer a matter of the rate
+ *   (a thousand steps on one picture, made-up weights of SD1.5's size: down to 0.03 of base, falling to the last).
  * - `converged`: something was learnt, and over at least four readings and a tenth of the pass m has fallen by less than 3 %; near the end, where any schedule lets the
  *   curve run flat, only if m is at or under `enough`.
  * - `notConverging`, second kind: three tenths of the pass are over, the curve is smooth (a high rate makes it jump, and what it has learnt shows only when the rate falls), and at the
@@ -54,6 +55,8 @@ const PACE = { least: 0.65, most: 1.3 };
 /** Share of the late fall that such a straight line must account for (r²); 0.92 and more with a tenth of a good rate. */
 const STRAIGHT = 0.85;
 const PACE_READINGS = 8;
+/** Of `enough`: below it a curve that still falls is a pass that has learnt all it was made for. */
+const DONE = 0.25;
 const FIRST_SIGN = 0.97;
 const FLAT = 0.03;
 const FLAT_READINGS = 4;
@@ -87,7 +90,7 @@ function raw(readings: readonly ProbeReading[], frame: VerdictFrame): ProbeVerdi
 	const best = Math.min(...m);
 	if (now > hopeless(base) || (best < 0.7 && now > 0.7 && now > 2.5 * best)) return 'collapsed';
 	if (best < LEARNT && m.length > 3 && m.slice(-3).every((value) => value > 1.5 * best)) return 'overfitting';
-	if (stillFalling(ratios, readings, spent)) return 'notConverging';
+	if (now > DONE * enough && stillFalling(ratios, readings, spent)) return 'notConverging';
 	if (now < learnt && (spent(step) < LATE || now <= enough) && flat(m, readings, steps)) return 'converged';
 	if (readings.length >= 4 && step >= 0.3 * steps && smooth(ratios) && atTheEnd(m, readings, spent) > enough) return 'notConverging';
 	return now < FIRST_SIGN ? 'learning' : 'notYet';

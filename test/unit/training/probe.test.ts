@@ -85,6 +85,7 @@ describe('verdict', () => {
 			120,
 			'notConverging'
 		],
+		['far under what is enough, and falling to the last', [0.58, 0.35, 0.24, 0.18, 0.14, 0.12, 0.1, 0.09, 0.081, 0.074], 100, 'learning'],
 		['low, and falling ever less', Array.from({ length: 12 }, (_, i) => Math.min(0.97, 0.36 * ((i + 1) / 12) ** -0.3)), 120, 'learning'],
 		['climbing back over its start', [0.5, 0.2, 0.1, 0.8, 0.9, 1.1], 300, 'collapsed'],
 		['rising from its best', [0.5, 0.2, 0.2, 0.2, 0.34, 0.36, 0.38, 0.4, 0.42], 100, 'overfitting'],
