@@ -54,6 +54,7 @@ export type TrainingEvent =
 	| { type: 'guard'; pass: PassName; step: number; action: 'rollback' | 'stop'; reason: GuardReason; to: number; factor: number; value: number; limit: number }
 	/** The probe found the pass converged and the recipe asks to end it then. */
 	| { type: 'endedEarly'; pass: PassName; step: number; steps: number }
+	/** As training begins; what decodes previews comes with the first of them, and is in the estimate. */
 	| { type: 'memory'; pass: PassName; planned: number; allocated: number }
 	| { type: 'preview'; pass: PassName; step: number; seed: number; strength: number; picture: Picture }
 	| { type: 'file'; role: 'copier' | 'intermediate' | 'result'; name: string; step: number; bytes: ArrayBuffer }

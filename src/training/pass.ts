@@ -114,7 +114,9 @@ export async function trainPass(options: PassOptions): Promise<PassResult> {
 		cleanup.push(() => programs.destroy());
 		const observer = await Observer.create({ ...observed, arenas: programs.arenas, guest: programs.fit.guest });
 		cleanup.push(() => observer.destroy());
-		emit({ type: 'memory', pass, planned: programs.fit.totalBytes, allocated: otherBytes + programs.allocatedBytes + observer.bytes });
+		// What decodes previews is there from the first preview on.
+		const planned = programs.fit.totalBytes - (programs.fit.guest?.otherBytes ?? 0);
+		emit({ type: 'memory', pass, planned, allocated: otherBytes + programs.allocatedBytes + observer.bytes });
 		emit({ type: 'state', state: 'training', pass });
 		return await loop(options, network, programs.steps, optimizer, observer, guard);
 	} catch (cause) {
